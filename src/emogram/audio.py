@@ -1,0 +1,146 @@
+"""Sound files and arrays -> mono float32 waveforms at one sample rate, or a clear refusal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from emogram.errors import AudioError
+from emogram.records import Clip
+
+Waveform = npt.NDArray[np.float32]
+
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf"})
+
+MIN_DURATION_S = 0.2  # shorter than a syllable: nothing to tell an emotion from
+MAX_DURATION_S = 600.0  # a clip is an utterance; a recording of hours must not be loaded whole by mistake
+MIN_SAMPLE_RATE = 4000
+MAX_SAMPLE_RATE = 768_000
+SILENT_PEAK = 1e-4  # -80 dBFS: below the noise of any microphone; the quietest RAVDESS clip peaks 30 dB above
+
+
+def load_clip(clip: Clip, *, sample_rate: int) -> Waveform:
+    """Load the stretch of sound that a clip names; see `load_audio`."""
+    return load_audio(clip.path, sample_rate=sample_rate, start_s=clip.start_s, end_s=clip.end_s)
+
+
+def load_audio(path: str | Path, *, sample_rate: int, start_s: float = 0.0, end_s: float | None = None) -> Waveform:
+    """Decode a sound file (or a part of it), average its channels and resample it.
+
+    Args:
+        path: WAV, FLAC, OGG, Opus, MP3, AIFF, AU, W64 or CAF, any rate and number of channels.
+        sample_rate: Wanted rate in Hz.
+        start_s: Start within the file in seconds.
+        end_s: End within the file in seconds; None means the end of the file.
+
+    Returns:
+        Waveform, shape (n_samples,), float32, full scale at +-1, checked by `check_waveform`.
+
+    Raises:
+        AudioError: The file is missing, unreadable, empty, silent, not finite, too short or too long.
+    """
+    waveform, source_rate = decode(path, start_s=start_s, end_s=end_s)
+    return prepare(waveform, source_rate, sample_rate=sample_rate, name=str(path))
+
+
+def decode(path: str | Path, *, start_s: float = 0.0, end_s: float | None = None) -> tuple[npt.NDArray[np.float32], int]:
+    """Decode a sound file without changing its channels or rate.
+
+    Returns:
+        Samples, shape (n_samples, n_channels), float32, and the file's sample rate in Hz.
+
+    Raises:
+        AudioError: The file is missing, unreadable, too long, or the stretch lies outside it.
+    """
+    import soundfile
+
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder, not a sound file" if path.is_dir() else "no such file"
+        raise AudioError(f"{path}: {what}")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path}: the file is empty (0 bytes)")
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = int(file.samplerate)
+            if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+                raise AudioError(
+                    f"{path}: sample rate {rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, resample it first"
+                )
+            first = round(start_s * rate)
+            last = file.frames if end_s is None else min(round(end_s * rate), file.frames)
+            if first < 0 or (first >= last and file.frames > 0):
+                raise AudioError(
+                    f"{path}: the stretch {start_s:g} s to {'end' if end_s is None else f'{end_s:g} s'} lies outside "
+                    f"the file, which lasts {file.frames / rate:.2f} s"
+                )
+            if (last - first) / rate > MAX_DURATION_S:
+                raise AudioError(
+                    f"{path}: {(last - first) / rate:.0f} s long; a clip may last {MAX_DURATION_S:g} s, cut it into "
+                    "utterances or give start and end"
+                )
+            file.seek(first)
+            samples = file.read(last - first, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path}: not a readable sound file ({error.error_string.strip()})") from None
+    return samples, rate
+
+
+def prepare(samples: npt.ArrayLike, source_rate: int, *, sample_rate: int, name: str = "audio") -> Waveform:
+    """Average the channels of an array, resample it and check it.
+
+    Args:
+        samples: Shape (n_samples,) or (n_samples, n_channels); floats with full scale at +-1, or integers, which are
+            scaled by their type's range.
+        source_rate: Its sample rate in Hz.
+        sample_rate: Wanted rate in Hz.
+        name: What errors call the array.
+
+    Returns:
+        Waveform, shape (n_samples,), float32.
+
+    Raises:
+        AudioError: As `load_audio`.
+    """
+    array = np.asarray(samples)
+    if array.dtype.kind in "iu":
+        info = np.iinfo(array.dtype)
+        middle = 0.0 if info.min < 0 else (info.max + 1) / 2
+        array = (array.astype(np.float32) - middle) / np.float32((info.max + 1) / (1 if info.min < 0 else 2))
+    elif array.dtype.kind != "f":
+        raise AudioError(f"{name}: samples of type {array.dtype}; expected floats or integers")
+    if array.ndim == 2:
+        if array.shape[1] > array.shape[0]:
+            raise AudioError(f"{name}: shape {array.shape}; expected (n_samples, n_channels), transpose it")
+        array = array.mean(axis=1)
+    elif array.ndim != 1:
+        raise AudioError(f"{name}: {array.ndim} dimensions; expected (n_samples,) or (n_samples, n_channels)")
+    waveform = np.ascontiguousarray(array, dtype=np.float32)
+    if not MIN_SAMPLE_RATE <= source_rate <= MAX_SAMPLE_RATE:
+        raise AudioError(f"{name}: sample rate {source_rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz")
+    check_waveform(waveform, source_rate, name=name)
+    if source_rate != sample_rate:
+        import soxr
+
+        waveform = soxr.resample(waveform, source_rate, sample_rate, quality="HQ")
+    return waveform
+
+
+def check_waveform(waveform: Waveform, sample_rate: int, *, name: str = "audio") -> None:
+    """Refuse sound that no emotion can be told from.
+
+    Raises:
+        AudioError: Empty, not finite, shorter than `MIN_DURATION_S`, or silent throughout.
+    """
+    if waveform.size == 0:
+        raise AudioError(f"{name}: no samples in it")
+    duration_s = waveform.size / sample_rate
+    if duration_s < MIN_DURATION_S:
+        raise AudioError(f"{name}: {duration_s:.2f} s long; at least {MIN_DURATION_S:g} s of speech is needed")
+    peak = float(np.max(np.abs(waveform)))
+    if not np.isfinite(peak):
+        raise AudioError(f"{name}: holds samples that are not finite (NaN or infinity); export it again")
+    if peak < SILENT_PEAK:
+        raise AudioError(f"{name}: silent throughout (peak below -80 dBFS); check the recording")

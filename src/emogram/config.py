@@ -1,0 +1,117 @@
+"""Every setting, its one default, its range and its description.
+
+The command line makes its flags from these classes (`settings.py`), a run stores them as `config.toml`, and a bundle
+carries its `SpectrogramConfig`. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from emogram.errors import SettingsError
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, unknown keys refused, to and from plain dicts."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from plain values.
+
+        Raises:
+            SettingsError: A key is unknown or a value is out of range; the message names each.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise SettingsError(_explain(error)) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, nested as the classes are; None is left out since TOML has none."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def content_hash(self) -> str:
+        """Return 12 hexadecimal digits that change when any setting changes."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+class SpectrogramConfig(Settings):
+    """How sound becomes model input. Lengths are samples at `sample_rate`."""
+
+    kind: Literal["log_mel", "picture"] = Field(
+        "log_mel", description="Model input: log-mel of any number of frames, or a 128x128 RGB picture."
+    )
+    sample_rate: int = Field(16000, ge=4000, le=192000, description="Sample rate in Hz to work at.")
+    n_fft: int = Field(512, ge=32, le=65536, description="FFT size in samples.")
+    win_length: int = Field(400, ge=16, le=65536, description="Window length in samples (periodic Hann).")
+    hop_length: int = Field(256, ge=1, le=65536, description="Step between frames in samples.")
+    n_mels: int = Field(64, ge=8, le=512, description="Number of mel bands.")
+    f_min_hz: float = Field(50.0, ge=0.0, description="Lower edge of the lowest band in Hz.")
+    f_max_hz: float = Field(8000.0, gt=0.0, description="Upper edge of the highest band in Hz.")
+    mel_scale: Literal["slaney", "htk"] = Field("slaney", description="Formula of the mel scale.")
+    top_db: float = Field(80.0, gt=0.0, le=200.0, description="Range in dB below the loudest point that is kept.")
+    level: Literal["clip", "absolute"] = Field(
+        "clip", description="Measure loudness against the clip's own peak, or against digital full scale."
+    )
+    trim_db: float | None = Field(
+        None, gt=0.0, description="Cut leading and trailing frames this many dB below the loudest; not set: cut nothing."
+    )
+    min_frames: int = Field(32, ge=1, description="Shorter log-mels are padded with silence to this many frames.")
+    frame_multiple: int = Field(
+        16, ge=1, description="Log-mels are padded with silence to a multiple of this, so that few lengths exist."
+    )
+    picture_size: int = Field(128, ge=16, le=1024, description="Height and width of pictures.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.win_length > self.n_fft:
+            raise ValueError(f"win_length ({self.win_length}) must not exceed n_fft ({self.n_fft})")
+        if self.f_max_hz > self.sample_rate / 2:
+            raise ValueError(
+                f"f_max_hz ({self.f_max_hz:g}) must not exceed half the sample rate ({self.sample_rate / 2:g} Hz)"
+            )
+        if self.f_min_hz >= self.f_max_hz:
+            raise ValueError(f"f_min_hz ({self.f_min_hz:g}) must lie below f_max_hz ({self.f_max_hz:g})")
+        return self
+
+    def input_shape(self) -> tuple[int | None, int, int]:
+        """Return the shape of one model input; None stands for any number of frames."""
+        if self.kind == "picture":
+            return (self.picture_size, self.picture_size, 3)
+        return (None, self.n_mels, 1)
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"]) or "settings"
+        if item["type"] == "extra_forbidden":
+            lines.append(f"unknown setting '{where}'")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            lines.append(f"{where}: {message}" + (f", found {item['input']!r}" if item["loc"] else ""))
+    return "; ".join(lines)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of settings.
+
+    Raises:
+        SettingsError: The file is missing or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not a TOML file: {error}") from None

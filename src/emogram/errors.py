@@ -1,0 +1,55 @@
+"""What can go wrong, said to the person who can mend it.
+
+Every error that a user can cause is an `EmogramError`: its message says what was found, what was expected and what to
+do. Each class carries the exit code of the command line.
+"""
+
+from __future__ import annotations
+
+
+class EmogramError(Exception):
+    """Base of all errors that a user can cause; exit code 1."""
+
+    exit_code = 1
+
+
+class OutputError(EmogramError):
+    """A result could not be written: disk full, read-only folder, a file where a folder should be."""
+
+
+class MissingExtraError(EmogramError):
+    """A feature needs an optional part of the installation."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        """Name the feature and the extra that brings it."""
+        super().__init__(f"{feature} needs the extra '{extra}', which is not installed: pip install 'emogram[{extra}]'")
+
+
+class SettingsError(EmogramError):
+    """A setting or an argument is wrong; exit code 2."""
+
+    exit_code = 2
+
+
+class InputError(EmogramError):
+    """An input could not be read; exit code 4."""
+
+    exit_code = 4
+
+
+class AudioError(InputError):
+    """A sound file is missing, unreadable, empty, silent, too short or too long."""
+
+
+class PictureError(InputError):
+    """A spectrogram picture is missing, unreadable or unreasonably large."""
+
+
+class CorpusError(InputError):
+    """A corpus is missing, empty, or cannot be used as asked."""
+
+
+class ModelError(EmogramError):
+    """A model was refused: missing, damaged, of a newer format, or wrong for the input; exit code 5."""
+
+    exit_code = 5

@@ -1,0 +1,72 @@
+"""The same function over many items in several processes, with errors kept apart from results."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import TypeVar
+
+from emogram.errors import EmogramError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Starting processes costs about as much as this many clips, so fewer are done in this process.
+FEW = 32
+
+
+def worker_count(workers: int | None = None) -> int:
+    """Return how many processes to use: `workers`, or the processors that this process may run on."""
+    if workers is not None:
+        return max(1, workers)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_parallel(
+    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int | None = None
+) -> Iterator[tuple[int, Result | EmogramError]]:
+    """Yield `(index, function(items[index]))` as they become ready, in any order.
+
+    An `EmogramError` raised for an item is yielded in place of its result; any other exception is a bug and is raised.
+    `function` must be importable (defined at the top of a module, or a `functools.partial` of such).
+    """
+    n_workers = min(worker_count(workers), len(items))
+    if n_workers <= 1 or len(items) < FEW:
+        for index, item in enumerate(items):
+            yield index, _guarded(function, item)
+        return
+    # Not fork: the parent may hold threads of numerical libraries.
+    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+    pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_ignore_interrupt)
+    try:
+        waiting: dict[Future[Result | EmogramError], int] = {}
+        pending = iter(enumerate(items))
+        exhausted = False
+        while waiting or not exhausted:
+            while not exhausted and len(waiting) < 4 * n_workers:
+                try:
+                    index, item = next(pending)
+                except StopIteration:
+                    exhausted = True
+                    break
+                waiting[pool.submit(_guarded, function, item)] = index
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield waiting.pop(future), future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _guarded(function: Callable[[Item], Result], item: Item) -> Result | EmogramError:
+    try:
+        return function(item)
+    except EmogramError as error:
+        return error
+
+
+def _ignore_interrupt() -> None:
+    # Ctrl-C reaches the whole process group; the parent alone decides what to do with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

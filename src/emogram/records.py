@@ -1,0 +1,89 @@
+"""The frozen records that pass between the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled piece of speech (or one spectrogram picture of it).
+
+    Attributes:
+        path: The audio or picture file.
+        label: Emotion, canonical where it could be matched; None where unknown.
+        speaker: Speaker id, unique within the corpus; None where unknown.
+        corpus: Name of the corpus.
+        start_s: Start within the file in seconds, >= 0.
+        end_s: End within the file in seconds; None means the end of the file.
+        extra: What else the corpus tells: "gender", "intensity", "statement", "repetition", ...
+    """
+
+    path: Path
+    label: str | None = None
+    speaker: str | None = None
+    corpus: str = ""
+    start_s: float = 0.0
+    end_s: float | None = None
+    extra: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one clip.
+
+    Attributes:
+        label: The most probable label.
+        scores: Probability of each label, in the order of the bundle; they sum to 1.
+        confidence: Probability of `label` after calibration.
+        abstained: True where the confidence lies below the bundle's threshold ("unsure").
+    """
+
+    label: str
+    scores: Mapping[str, float]
+    confidence: float
+    abstained: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """How good a set of predictions is.
+
+    Attributes:
+        labels: Labels in order, shared by all arrays below.
+        metrics: "uar", "accuracy", "macro_f1", "ece", "nll", "brier", and "n_clips"; fractions, not percent.
+        per_class: label -> {"precision", "recall", "f1", "support"}.
+        per_group: group kind ("speaker", "gender", ...) -> group -> {"uar", "accuracy", "n_clips"}.
+        confusion: Counts, row = true label, column = predicted label.
+        intervals: metric -> (low, high), 95 %, resampling speakers.
+        protocol: The protocol's name and what must be said with it.
+    """
+
+    labels: tuple[str, ...]
+    metrics: Mapping[str, float]
+    per_class: Mapping[str, Mapping[str, float]]
+    per_group: Mapping[str, Mapping[str, Mapping[str, float]]]
+    confusion: tuple[tuple[int, ...], ...]
+    intervals: Mapping[str, tuple[float, float]]
+    protocol: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dicts and lists, ready for JSON."""
+        return {
+            "protocol": self.protocol,
+            "labels": list(self.labels),
+            "metrics": dict(self.metrics),
+            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
+            "per_class": {label: dict(values) for label, values in self.per_class.items()},
+            "per_group": {
+                kind: {group: dict(values) for group, values in groups.items()}
+                for kind, groups in self.per_group.items()
+            },
+            "confusion": [list(row) for row in self.confusion],
+        }

@@ -1,0 +1,189 @@
+"""Waveform -> log-mel -> model input or RGB picture. `model_input` is the one door from sound to a model."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from emogram.config import SpectrogramConfig
+from emogram.errors import AudioError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FloatArray = npt.NDArray[np.float32]
+
+MIN_POWER = 1e-10  # -100 dB re full scale: keeps the logarithm finite in digital silence
+
+
+def model_input(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
+    """Turn a waveform into what a model takes.
+
+    Args:
+        waveform: Shape (n_samples,), float32, at `config.sample_rate`, as `audio.load_audio` returns it.
+        config: How.
+
+    Returns:
+        For `kind = "log_mel"` the scaled log-mel, shape (n_frames, n_mels, 1), in [0, 1]; `n_frames` is at least
+        `min_frames` and a multiple of `frame_multiple`. For `kind = "picture"` the RGB picture, shape (picture_size,
+        picture_size, 3), in [0, 1], low frequencies at the bottom. Every value is exact in float16, so that a cache
+        in half precision changes nothing.
+
+    Raises:
+        AudioError: The waveform is shorter than one window.
+    """
+    if config.kind == "picture":
+        return from_picture(picture(waveform, config))
+    scaled = scaled_log_mel(waveform, config)
+    wanted = max(config.min_frames, -(-len(scaled) // config.frame_multiple) * config.frame_multiple)
+    missing = wanted - len(scaled)
+    padded = np.pad(scaled, ((missing // 2, missing - missing // 2), (0, 0)))
+    return padded.astype(np.float16).astype(np.float32)[:, :, np.newaxis]
+
+
+def scaled_log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
+    """Return the log-mel scaled to [0, 1] and trimmed as the config asks, shape (n_frames, n_mels).
+
+    0 lies `top_db` below the reference: the clip's loudest point, or full scale.
+    """
+    decibels = trim(log_mel(waveform, config), config.trim_db)
+    reference = float(decibels.max()) if config.level == "clip" else 0.0
+    return np.clip((decibels - reference) / np.float32(config.top_db) + np.float32(1.0), 0.0, 1.0, dtype=np.float32)
+
+
+def log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
+    """Compute the mel power spectrogram in decibels.
+
+    The same definition as librosa's `melspectrogram` with `center=True`, zero padding, a periodic Hann window and
+    power 2, then 10 log10: frame k is centred on sample k * hop_length.
+
+    Returns:
+        Shape (n_frames, n_mels), float32, dB re full scale; n_frames = 1 + n_samples // hop_length.
+
+    Raises:
+        AudioError: The waveform is shorter than one window.
+    """
+    import scipy.fft
+
+    if waveform.ndim != 1 or waveform.size < config.win_length:
+        raise AudioError(f"waveform of shape {waveform.shape}; expected one dimension of at least {config.win_length}")
+    padded = np.pad(waveform.astype(np.float32, copy=False), config.n_fft // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, config.n_fft)[:: config.hop_length]
+    spectrum = scipy.fft.rfft(frames * _window(config.win_length, config.n_fft), axis=1, overwrite_x=True)
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    return np.float32(10.0) * np.log10(np.maximum(power @ _filters(config), np.float32(MIN_POWER)))
+
+
+def trim(decibels: FloatArray, trim_db: float | None) -> FloatArray:
+    """Cut the frames before the first and after the last whose power is within `trim_db` of the loudest frame.
+
+    Args:
+        decibels: Log-mel, shape (n_frames, n_mels), dB.
+        trim_db: Distance in dB, > 0; None cuts nothing.
+    """
+    if trim_db is None:
+        return decibels
+    frame_power = 10.0 * np.log10(np.mean(np.power(10.0, decibels / 10.0), axis=1))
+    loud = np.flatnonzero(frame_power >= frame_power.max() - trim_db)
+    return decibels[loud[0] : loud[-1] + 1]
+
+
+def picture(waveform: FloatArray, config: SpectrogramConfig) -> npt.NDArray[np.uint8]:
+    """Draw the log-mel as an RGB picture: time from left to right over the whole clip, low frequencies at the bottom.
+
+    Returns:
+        Shape (picture_size, picture_size, 3), uint8.
+    """
+    from PIL import Image
+
+    scaled = scaled_log_mel(waveform, config)
+    size = (config.picture_size, config.picture_size)
+    levels = Image.fromarray(scaled.T[::-1]).resize(size, Image.Resampling.BILINEAR)
+    return colour_map()[np.rint(np.asarray(levels) * 255).astype(np.uint8)]
+
+
+def from_picture(pixels: npt.NDArray[np.uint8]) -> FloatArray:
+    """Turn RGB pixels into model input, in [0, 1] and exact in float16; same shape."""
+    return (pixels.astype(np.float32) / np.float32(255)).astype(np.float16).astype(np.float32)
+
+
+def resize_picture(image: Image, size: int) -> npt.NDArray[np.uint8]:
+    """Return any picture as RGB pixels, shape (size, size, 3), uint8."""
+    from PIL import Image as Images
+
+    rgb = image.convert("RGB")
+    if rgb.size != (size, size):
+        rgb = rgb.resize((size, size), Images.Resampling.BILINEAR)
+    return np.asarray(rgb)
+
+
+@lru_cache(maxsize=1)
+def colour_map() -> npt.NDArray[np.uint8]:
+    """Return the colours of the pictures, shape (256, 3), uint8: dark for silence, light for loud.
+
+    The cubehelix of D. A. Green, "A colour scheme for the display of astronomical intensity images", Bulletin of the
+    Astronomical Society of India 39 (2011), 289-295, with start 0.5, rotations -1.5, hue 1 and gamma 1. Its lightness
+    rises evenly, so that the picture survives grey printing and colour blindness.
+    """
+    fraction = np.linspace(0.0, 1.0, 256)
+    angle = 2.0 * np.pi * (0.5 / 3.0 + 1.0 - 1.5 * fraction)
+    amplitude = fraction * (1.0 - fraction) / 2.0
+    red = fraction + amplitude * (-0.14861 * np.cos(angle) + 1.78277 * np.sin(angle))
+    green = fraction + amplitude * (-0.29227 * np.cos(angle) - 0.90649 * np.sin(angle))
+    blue = fraction + amplitude * (1.97294 * np.cos(angle))
+    colours = np.rint(np.clip(np.stack([red, green, blue], axis=1), 0.0, 1.0) * 255).astype(np.uint8)
+    colours.flags.writeable = False
+    return colours
+
+
+def mel_to_hz(mels: npt.ArrayLike, *, scale: str = "slaney") -> npt.NDArray[np.float64]:
+    """Convert mels to Hz; the inverse of `hz_to_mel`."""
+    mels = np.asarray(mels, dtype=np.float64)
+    if scale == "htk":
+        return 700.0 * (np.power(10.0, mels / 2595.0) - 1.0)
+    return np.where(mels < 15.0, mels * (200.0 / 3.0), 1000.0 * np.exp((mels - 15.0) * (np.log(6.4) / 27.0)))
+
+
+def hz_to_mel(hertz: npt.ArrayLike, *, scale: str = "slaney") -> npt.NDArray[np.float64]:
+    """Convert Hz to mels.
+
+    "htk": 2595 log10(1 + f / 700), HTK Book 3.4, section 5.4. "slaney": linear below 1 kHz, logarithmic above with 27
+    steps from 1 to 6.4 kHz, M. Slaney, Auditory Toolbox, Interval Research technical report 1998-010.
+    """
+    hertz = np.asarray(hertz, dtype=np.float64)
+    if scale == "htk":
+        return 2595.0 * np.log10(1.0 + hertz / 700.0)
+    logarithmic = 15.0 + np.log(np.maximum(hertz, 1e-9) / 1000.0) * (27.0 / np.log(6.4))
+    return np.where(hertz < 1000.0, hertz * (3.0 / 200.0), logarithmic)
+
+
+def band_centres_hz(config: SpectrogramConfig) -> npt.NDArray[np.float64]:
+    """Return the centre frequency of each mel band in Hz, shape (n_mels,)."""
+    return _band_edges_hz(config)[1:-1]
+
+
+def _band_edges_hz(config: SpectrogramConfig) -> npt.NDArray[np.float64]:
+    low, high = hz_to_mel([config.f_min_hz, config.f_max_hz], scale=config.mel_scale)
+    return mel_to_hz(np.linspace(low, high, config.n_mels + 2), scale=config.mel_scale)
+
+
+@lru_cache(maxsize=16)
+def _filters(config: SpectrogramConfig) -> FloatArray:
+    """Return triangular filters of unit area (Slaney's normalisation), shape (n_fft // 2 + 1, n_mels)."""
+    edges = _band_edges_hz(config)
+    bins = np.arange(config.n_fft // 2 + 1) * (config.sample_rate / config.n_fft)
+    rising = (bins[:, np.newaxis] - edges[:-2]) / np.diff(edges)[:-1]
+    falling = (edges[2:] - bins[:, np.newaxis]) / np.diff(edges)[1:]
+    triangles = np.maximum(0.0, np.minimum(rising, falling))
+    return (triangles * (2.0 / (edges[2:] - edges[:-2]))).astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def _window(win_length: int, n_fft: int) -> FloatArray:
+    """Return a periodic Hann window of `win_length` in the middle of `n_fft` samples."""
+    hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(win_length) / win_length)
+    left = (n_fft - win_length) // 2
+    return np.pad(hann, (left, n_fft - win_length - left)).astype(np.float32)
