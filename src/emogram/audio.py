@@ -45,7 +45,9 @@ def load_audio(path: str | Path, *, sample_rate: int, start_s: float = 0.0, end_
     return prepare(waveform, source_rate, sample_rate=sample_rate, name=str(path))
 
 
-def decode(path: str | Path, *, start_s: float = 0.0, end_s: float | None = None) -> tuple[npt.NDArray[np.float32], int]:
+def decode(
+    path: str | Path, *, start_s: float = 0.0, end_s: float | None = None
+) -> tuple[npt.NDArray[np.float32], int]:
     """Decode a sound file without changing its channels or rate.
 
     Returns:
@@ -67,7 +69,8 @@ def decode(path: str | Path, *, start_s: float = 0.0, end_s: float | None = None
             rate = int(file.samplerate)
             if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
                 raise AudioError(
-                    f"{path}: sample rate {rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, resample it first"
+                    f"{path}: sample rate {rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, "
+                    "resample it first"
                 )
             first = round(start_s * rate)
             last = file.frames if end_s is None else min(round(end_s * rate), file.frames)

@@ -64,13 +64,16 @@ class SpectrogramConfig(Settings):
         "clip", description="Measure loudness against the clip's own peak, or against digital full scale."
     )
     trim_db: float | None = Field(
-        None, gt=0.0, description="Cut leading and trailing frames this many dB below the loudest; not set: cut nothing."
+        None, gt=0.0, description="Cut leading and trailing frames this many dB below the loudest; unset cuts none."
     )
     min_frames: int = Field(32, ge=1, description="Shorter log-mels are padded with silence to this many frames.")
     frame_multiple: int = Field(
         16, ge=1, description="Log-mels are padded with silence to a multiple of this, so that few lengths exist."
     )
     picture_size: int = Field(128, ge=16, le=1024, description="Height and width of pictures.")
+    utterance_features: bool = Field(
+        False, description="Also feed the acoustic features of the whole utterance (two-input networks)."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -31,10 +31,10 @@ def writing(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        os.chmod(temporary, 0o644)  # mkstemp makes 0600; results are meant to be shared
+        temporary.chmod(0o644)  # mkstemp makes 0600; results are meant to be shared
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
         temporary = None
     except OSError as error:
         raise output_error(path, error) from error

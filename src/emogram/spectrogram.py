@@ -40,7 +40,7 @@ def model_input(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
     scaled = scaled_log_mel(waveform, config)
     wanted = max(config.min_frames, -(-len(scaled) // config.frame_multiple) * config.frame_multiple)
     missing = wanted - len(scaled)
-    padded = np.pad(scaled, ((missing // 2, missing - missing // 2), (0, 0)))
+    padded: FloatArray = np.pad(scaled, ((missing // 2, missing - missing // 2), (0, 0)))
     return padded.astype(np.float16).astype(np.float32)[:, :, np.newaxis]
 
 
@@ -51,7 +51,8 @@ def scaled_log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArra
     """
     decibels = trim(log_mel(waveform, config), config.trim_db)
     reference = float(decibels.max()) if config.level == "clip" else 0.0
-    return np.clip((decibels - reference) / np.float32(config.top_db) + np.float32(1.0), 0.0, 1.0, dtype=np.float32)
+    scaled: FloatArray = (decibels - np.float32(reference)) / np.float32(config.top_db) + np.float32(1.0)
+    return np.clip(scaled, np.float32(0.0), np.float32(1.0))
 
 
 def log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
@@ -73,7 +74,7 @@ def log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
     padded = np.pad(waveform.astype(np.float32, copy=False), config.n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, config.n_fft)[:: config.hop_length]
     spectrum = scipy.fft.rfft(frames * _window(config.win_length, config.n_fft), axis=1, overwrite_x=True)
-    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    power: FloatArray = np.square(spectrum.real) + np.square(spectrum.imag)
     return np.float32(10.0) * np.log10(np.maximum(power @ _filters(config), np.float32(MIN_POWER)))
 
 
@@ -102,7 +103,8 @@ def picture(waveform: FloatArray, config: SpectrogramConfig) -> npt.NDArray[np.u
     scaled = scaled_log_mel(waveform, config)
     size = (config.picture_size, config.picture_size)
     levels = Image.fromarray(scaled.T[::-1]).resize(size, Image.Resampling.BILINEAR)
-    return colour_map()[np.rint(np.asarray(levels) * 255).astype(np.uint8)]
+    pixels: npt.NDArray[np.uint8] = colour_map()[np.rint(np.asarray(levels) * 255).astype(np.uint8)]
+    return pixels
 
 
 def from_picture(pixels: npt.NDArray[np.uint8]) -> FloatArray:
@@ -117,7 +119,7 @@ def resize_picture(image: Image, size: int) -> npt.NDArray[np.uint8]:
     rgb = image.convert("RGB")
     if rgb.size != (size, size):
         rgb = rgb.resize((size, size), Images.Resampling.BILINEAR)
-    return np.asarray(rgb)
+    return np.asarray(rgb, dtype=np.uint8)
 
 
 @lru_cache(maxsize=1)
