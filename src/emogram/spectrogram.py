@@ -52,7 +52,8 @@ def scaled_log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArra
     decibels = trim(log_mel(waveform, config), config.trim_db)
     reference = float(decibels.max()) if config.level == "clip" else 0.0
     scaled: FloatArray = (decibels - np.float32(reference)) / np.float32(config.top_db) + np.float32(1.0)
-    return np.clip(scaled, np.float32(0.0), np.float32(1.0))
+    clipped: FloatArray = np.clip(scaled, np.float32(0.0), np.float32(1.0))
+    return clipped
 
 
 def log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
