@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +21,8 @@ MIN_DURATION_S = 0.2  # shorter than a syllable: nothing to tell an emotion from
 MAX_DURATION_S = 600.0  # a clip is an utterance; a recording of hours must not be loaded whole by mistake
 MIN_SAMPLE_RATE = 4000
 MAX_SAMPLE_RATE = 768_000
+MAX_VALUES = 2**29  # samples x channels: 2 GiB; a few kilobytes of Ogg can hold 600 s of 255 silent channels
+_UNKNOWN_FRAMES = 2**62  # libsndfile's answer for "the header does not say" is 2**63 - 1
 SILENT_PEAK = 1e-4  # -80 dBFS: below the noise of any microphone; the quietest RAVDESS clip peaks 30 dB above
 
 
@@ -72,23 +77,72 @@ def decode(
                     f"{path}: sample rate {rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, "
                     "resample it first"
                 )
-            first = round(start_s * rate)
-            last = file.frames if end_s is None else min(round(end_s * rate), file.frames)
-            if first < 0 or (first >= last and file.frames > 0):
+            if file.frames >= _UNKNOWN_FRAMES:
+                samples = _read_unmeasured(path)
+                first, last = _stretch(path, start_s, end_s, len(samples) / rate, rate)
+                return samples[first:last], rate
+            first, last = _stretch(path, start_s, end_s, file.frames / rate, rate)
+            n_values = (last - first) * file.channels
+            if n_values > MAX_VALUES:
                 raise AudioError(
-                    f"{path}: the stretch {start_s:g} s to {'end' if end_s is None else f'{end_s:g} s'} lies outside "
-                    f"the file, which lasts {file.frames / rate:.2f} s"
-                )
-            if (last - first) / rate > MAX_DURATION_S:
-                raise AudioError(
-                    f"{path}: {(last - first) / rate:.0f} s long; a clip may last {MAX_DURATION_S:g} s, cut it into "
-                    "utterances or give start and end"
+                    f"{path}: {n_values} values in {file.channels} channels; at most {MAX_VALUES} are read at once, "
+                    "make it mono or cut it"
                 )
             file.seek(first)
             samples = file.read(last - first, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: not a readable sound file ({error.error_string.strip()})") from None
+        raise AudioError(f"{path}: {_why_unreadable(path, error.error_string)}") from None
+    except TypeError:  # soundfile takes any file named .raw for headerless samples and asks for their format
+        raise AudioError(f"{path}: headerless samples, which tell no sample rate; save them as WAV or FLAC") from None
     return samples, rate
+
+
+def _read_unmeasured(path: Path) -> npt.NDArray[np.float32]:
+    """Read a file whose header leaves its length open, as FLAC from a pipe does; stops past `MAX_DURATION_S`."""
+    import soundfile
+
+    class Sequential(soundfile.SoundFile):  # type: ignore[misc]
+        """Without a length libsndfile cannot seek to the end, which soundfile does after each read if it may."""
+
+        def seekable(self) -> bool:
+            return False
+
+    blocks = []
+    with Sequential(path) as file:
+        n_most = int(MAX_DURATION_S * file.samplerate) + 1
+        n_read = 0
+        while n_read < n_most and n_read * file.channels < MAX_VALUES:
+            block = file.read(65536, dtype="float32", always_2d=True)
+            if len(block) == 0:
+                break
+            blocks.append(block)
+            n_read += len(block)
+        return np.concatenate(blocks) if blocks else np.empty((0, file.channels), np.float32)
+
+
+def _stretch(path: Path, start_s: float, end_s: float | None, duration_s: float, rate: int) -> tuple[int, int]:
+    """Return the first sample of a stretch and the one after its last."""
+    end = duration_s if end_s is None else min(end_s, duration_s)
+    # Written so that NaN is outside too; a file without samples is refused later, by its right name.
+    if not (0.0 <= start_s < end or (start_s == 0.0 and duration_s == 0.0)):
+        raise AudioError(
+            f"{path}: the stretch {start_s:g} s to {'end' if end_s is None else f'{end_s:g} s'} lies outside "
+            f"the file, which lasts {duration_s:.2f} s"
+        )
+    if end - start_s > MAX_DURATION_S:
+        raise AudioError(
+            f"{path}: {end - start_s:.0f} s long; a clip may last {MAX_DURATION_S:g} s, cut it into utterances or give "
+            "start and end"
+        )
+    return round(start_s * rate), round(end * rate)
+
+
+def _why_unreadable(path: Path, reason: str) -> str:
+    if not os.access(path, os.R_OK):
+        return "no permission to read it"
+    # libsndfile says of a damaged MP3 that it does not exist.
+    known = "" if "does not exist" in reason else f" ({reason.strip().rstrip('.')})"
+    return f"not a readable sound file{known}; expected WAV, FLAC, OGG, Opus, MP3, AIFF, AU, W64 or CAF"
 
 
 def prepare(samples: npt.ArrayLike, source_rate: int, *, sample_rate: int, name: str = "audio") -> Waveform:
@@ -108,19 +162,16 @@ def prepare(samples: npt.ArrayLike, source_rate: int, *, sample_rate: int, name:
         AudioError: As `load_audio`.
     """
     array = np.asarray(samples)
+    if array.size == 0:
+        raise AudioError(f"{name}: no samples in it")
     if array.dtype.kind in "iu":
         info = np.iinfo(array.dtype)
         middle = 0.0 if info.min < 0 else (info.max + 1) / 2
         array = (array.astype(np.float32) - middle) / np.float32((info.max + 1) / (1 if info.min < 0 else 2))
     elif array.dtype.kind != "f":
         raise AudioError(f"{name}: samples of type {array.dtype}; expected floats or integers")
-    if array.ndim == 2:
-        if array.shape[1] > array.shape[0]:
-            raise AudioError(f"{name}: shape {array.shape}; expected (n_samples, n_channels), transpose it")
-        array = array.mean(axis=1)
-    elif array.ndim != 1:
-        raise AudioError(f"{name}: {array.ndim} dimensions; expected (n_samples,) or (n_samples, n_channels)")
-    waveform = np.ascontiguousarray(array, dtype=np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
+        waveform = _mono(array, name)
     if not MIN_SAMPLE_RATE <= source_rate <= MAX_SAMPLE_RATE:
         raise AudioError(f"{name}: sample rate {source_rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz")
     check_waveform(waveform, source_rate, name=name)
@@ -129,6 +180,16 @@ def prepare(samples: npt.ArrayLike, source_rate: int, *, sample_rate: int, name:
 
         waveform = soxr.resample(waveform, source_rate, sample_rate, quality="HQ")
     return waveform
+
+
+def _mono(array: npt.NDArray[Any], name: str) -> Waveform:
+    if array.ndim == 2:
+        if array.shape[1] > array.shape[0]:
+            raise AudioError(f"{name}: shape {array.shape}; expected (n_samples, n_channels), transpose it")
+        array = array.mean(axis=1)
+    elif array.ndim != 1:
+        raise AudioError(f"{name}: {array.ndim} dimensions; expected (n_samples,) or (n_samples, n_channels)")
+    return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def check_waveform(waveform: Waveform, sample_rate: int, *, name: str = "audio") -> None:
@@ -142,8 +203,8 @@ def check_waveform(waveform: Waveform, sample_rate: int, *, name: str = "audio")
     duration_s = waveform.size / sample_rate
     if duration_s < MIN_DURATION_S:
         raise AudioError(f"{name}: {duration_s:.2f} s long; at least {MIN_DURATION_S:g} s of speech is needed")
-    peak = float(np.max(np.abs(waveform)))
-    if not np.isfinite(peak):
+    low, high = float(waveform.min()), float(waveform.max())
+    if not math.isfinite(high - low):
         raise AudioError(f"{name}: holds samples that are not finite (NaN or infinity); export it again")
-    if peak < SILENT_PEAK:
+    if (high - low) / 2 < SILENT_PEAK:  # half the swing, so that a constant offset counts as the silence it is
         raise AudioError(f"{name}: silent throughout (peak below -80 dBFS); check the recording")

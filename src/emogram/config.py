@@ -21,7 +21,9 @@ from emogram.errors import SettingsError
 class Settings(BaseModel):
     """Base of all settings: frozen, unknown keys refused, to and from plain dicts."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -92,6 +94,29 @@ class SpectrogramConfig(Settings):
         if self.kind == "picture":
             return (self.picture_size, self.picture_size, 3)
         return (None, self.n_mels, 1)
+
+
+class AugmentConfig(Settings):
+    """How far spectrograms are changed while training. 0 switches a change off; all are drawn anew for each sample."""
+
+    brightness: float = Field(0.0, ge=0.0, le=1.0, description="Brightness up to this much, of the full range.")
+    contrast: float = Field(0.1, ge=0.0, le=1.0, description="Contrast from 1 minus this to 1 plus this.")
+    time_masks: int = Field(2, ge=0, le=20, description="Number of hidden stretches of time.")
+    time_mask_width: int = Field(12, ge=0, description="Widest hidden stretch of time, in frames or columns.")
+    frequency_masks: int = Field(2, ge=0, le=20, description="Number of hidden frequency stripes.")
+    frequency_mask_width: int = Field(8, ge=0, description="Widest hidden stripe, in bands or rows.")
+    time_stretch: float = Field(0.2, ge=0.0, le=1.0, description="Faster or slower by up to this share.")
+    frequency_warp: float = Field(0.1, ge=0.0, le=0.5, description="Vocal tract longer or shorter by this share.")
+    frequency_shift: float = Field(0.03, ge=0.0, le=0.5, description="Up or down by this share of all bands.")
+    band_gain: float = Field(0.05, ge=0.0, le=1.0, description="Smooth change over frequency, of the full range.")
+    noise_floor: float = Field(0.0, ge=0.0, le=1.0, description="Noise up to this level, of the full range.")
+    mixup_alpha: float = Field(0.0, ge=0.0, le=10.0, description="Blend pairs with a share from Beta(alpha, alpha).")
+    cutmix_alpha: float = Field(0.0, ge=0.0, le=10.0, description="Swap stretches of time between pairs, likewise.")
+    mix_probability: float = Field(0.5, ge=0.0, le=1.0, description="Share of batches that are mixed, where asked for.")
+    hard_classes: tuple[str, ...] = Field(
+        (), description="Classes with stronger augmentation; 'auto' takes those below the mean recall on validation."
+    )
+    hard_class_strength: float = Field(1.5, ge=0.0, le=10.0, description="How much stronger, for hard classes.")
 
 
 def _explain(error: ValidationError) -> str:

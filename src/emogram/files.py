@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,15 @@ from emogram.errors import OutputError
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success flush it to disk and rename it into place.
 
     The temporary name keeps the suffix of `path`, since some writers choose the format by it.
+
+    Args:
+        path: The final name.
+        durable: Wait until the disk holds the file, so that it survives a power cut. False only for what can be made
+            again and is checked when read, and comes in thousands: on a slow disk each flush takes many milliseconds.
 
     Raises:
         OutputError: The disk is full, the folder cannot be written, or a file stands where a folder should be.
@@ -28,13 +33,13 @@ def writing(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        # Cut, since the random part must not make a name too long that fits by itself.
+        temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
+        temporary.touch(mode=0o666, exist_ok=False)  # as the umask says, unlike tempfile, which keeps to its owner
         yield temporary
-        temporary.chmod(0o644)  # mkstemp makes 0600; results are meant to be shared
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
+        if durable:
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
         temporary.replace(path)
         temporary = None
     except OSError as error:

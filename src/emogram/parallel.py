@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from emogram.errors import EmogramError
@@ -32,6 +34,9 @@ def map_parallel(
 
     An `EmogramError` raised for an item is yielded in place of its result; any other exception is a bug and is raised.
     `function` must be importable (defined at the top of a module, or a `functools.partial` of such).
+
+    Raises:
+        EmogramError: A worker process was killed.
     """
     n_workers = min(worker_count(workers), len(items))
     if n_workers <= 1 or len(items) < FEW:
@@ -52,10 +57,16 @@ def map_parallel(
                 except StopIteration:
                     exhausted = True
                     break
-                waiting[pool.submit(_guarded, function, item)] = index
+                with _for_workers():
+                    waiting[pool.submit(_guarded, function, item)] = index
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 yield waiting.pop(future), future.result()
+    except BrokenProcessPool:
+        raise EmogramError(
+            "a worker process ended unexpectedly, perhaps for want of memory; use fewer workers, or one to see why "
+            "(in a script of your own, call this below `if __name__ == '__main__':`)"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -65,6 +76,26 @@ def _guarded(function: Callable[[Item], Result], item: Item) -> Result | Emogram
         return function(item)
     except EmogramError as error:
         return error
+
+
+@contextlib.contextmanager
+def _for_workers() -> Iterator[None]:
+    """Set what processes inherit when they start, and take it back.
+
+    One numerical thread each, unless the user says otherwise: the workers fill the processors by themselves, and the
+    threads that a BLAS adds only wait for each other (the log-mel of a clip costs twice the processor time). And no
+    interrupt before `_ignore_interrupt` is there to ignore it.
+    """
+    chosen = "OMP_NUM_THREADS" in os.environ
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if os.name == "posix" else None
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        yield
+    finally:
+        if not chosen:
+            del os.environ["OMP_NUM_THREADS"]
+        if blocked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _ignore_interrupt() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from emogram.config import SpectrogramConfig
-from emogram.errors import AudioError
+from emogram.errors import AudioError, PictureError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,13 +58,27 @@ def scaled_log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArra
 
 
 def log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
-    """Compute the mel power spectrogram in decibels.
-
-    The same definition as librosa's `melspectrogram` with `center=True`, zero padding, a periodic Hann window and
-    power 2, then 10 log10: frame k is centred on sample k * hop_length.
+    """Compute the mel power spectrogram in decibels: librosa's `melspectrogram` of power 2, then 10 log10.
 
     Returns:
         Shape (n_frames, n_mels), float32, dB re full scale; n_frames = 1 + n_samples // hop_length.
+
+    Raises:
+        AudioError: The waveform is shorter than one window.
+    """
+    power: FloatArray = power_spectrum(waveform, config) @ mel_filters(config)
+    decibels: FloatArray = np.float32(10.0) * np.log10(np.maximum(power, np.float32(MIN_POWER)))
+    return decibels
+
+
+def power_spectrum(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
+    """Compute the short-time power spectrum.
+
+    The same definition as librosa's `stft` with `center=True`, zero padding and a periodic Hann window, its absolute
+    value squared: frame k is centred on sample k * hop_length.
+
+    Returns:
+        Shape (n_frames, n_fft // 2 + 1), float32; n_frames = 1 + n_samples // hop_length for even n_fft.
 
     Raises:
         AudioError: The waveform is shorter than one window.
@@ -76,7 +91,7 @@ def log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
     frames = np.lib.stride_tricks.sliding_window_view(padded, config.n_fft)[:: config.hop_length]
     spectrum = scipy.fft.rfft(frames * _window(config.win_length, config.n_fft), axis=1, overwrite_x=True)
     power: FloatArray = np.square(spectrum.real) + np.square(spectrum.imag)
-    return np.float32(10.0) * np.log10(np.maximum(power @ _filters(config), np.float32(MIN_POWER)))
+    return power
 
 
 def trim(decibels: FloatArray, trim_db: float | None) -> FloatArray:
@@ -174,7 +189,7 @@ def _band_edges_hz(config: SpectrogramConfig) -> npt.NDArray[np.float64]:
 
 
 @lru_cache(maxsize=16)
-def _filters(config: SpectrogramConfig) -> FloatArray:
+def mel_filters(config: SpectrogramConfig) -> FloatArray:
     """Return triangular filters of unit area (Slaney's normalisation), shape (n_fft // 2 + 1, n_mels)."""
     edges = _band_edges_hz(config)
     bins = np.arange(config.n_fft // 2 + 1) * (config.sample_rate / config.n_fft)
@@ -190,3 +205,57 @@ def _window(win_length: int, n_fft: int) -> FloatArray:
     hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(win_length) / win_length)
     left = (n_fft - win_length) // 2
     return np.pad(hann, (left, n_fft - win_length - left)).astype(np.float32)
+
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+MAX_PICTURE_PIXELS = (
+    40_000_000  # a spectrogram has less than one million; a few kilobytes of PNG can unpack to gigabytes
+)
+
+
+def open_picture(path: Path) -> Image:
+    """Decode a PNG or JPEG, after a look at its size.
+
+    Returns:
+        The picture, in memory, in a mode that converts to RGB without loss of meaning (16-bit grey becomes 8-bit).
+
+    Raises:
+        PictureError: The file is missing, is no readable PNG or JPEG, or has more than `MAX_PICTURE_PIXELS`.
+    """
+    import warnings
+
+    from PIL import Image as Images
+
+    if not path.is_file():
+        what = "is a folder, not a picture" if path.is_dir() else "no such file"
+        raise PictureError(f"{path}: {what}")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large pictures; the limit below is stricter and speaks our language.
+            warnings.simplefilter("ignore", Images.DecompressionBombWarning)
+            image = Images.open(path, formats=("PNG", "JPEG"))
+        with image:
+            width, height = image.size
+            if width * height > MAX_PICTURE_PIXELS:
+                raise PictureError(
+                    f"{path}: {width} x {height} pixels; a picture may have {MAX_PICTURE_PIXELS // 10**6} million, "
+                    "make it smaller"
+                )
+            image.load()
+            return _plain_mode(image)
+    except Images.DecompressionBombError:
+        raise PictureError(
+            f"{path}: too many pixels; a picture may have {MAX_PICTURE_PIXELS // 10**6} million, make it smaller"
+        ) from None
+    except (OSError, ValueError, SyntaxError, EOFError) as error:  # what Pillow raises for damaged files
+        reason = "not a PNG or JPEG" if isinstance(error, Images.UnidentifiedImageError) else str(error)
+        raise PictureError(f"{path}: not a readable picture ({reason})") from None
+
+
+def _plain_mode(image: Image) -> Image:
+    from PIL import Image as Images
+
+    if image.mode.startswith("I"):
+        return Images.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    # A palette with transparency loses it, with a warning, unless it passes through RGBA.
+    return image.convert("RGBA" if "transparency" in image.info else image.mode)
