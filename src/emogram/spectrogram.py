@@ -19,6 +19,9 @@ FloatArray = npt.NDArray[np.float32]
 
 MIN_POWER = 1e-10  # -100 dB re full scale: keeps the logarithm finite in digital silence
 
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+MAX_PICTURE_PIXELS = 40_000_000  # far above any spectrogram; a few kilobytes of PNG can unpack to gigabytes
+
 
 def model_input(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
     """Turn a waveform into what a model takes.

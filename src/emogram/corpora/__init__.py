@@ -1,0 +1,67 @@
+"""Corpora of emotional speech: any folder or manifest -> labelled clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emogram.audio import AUDIO_SUFFIXES
+from emogram.corpora.class_folders import read_class_folders, read_metadata
+from emogram.corpora.corpus import Corpus
+from emogram.corpora.labels import EMOTIONS, canonical_label, order_labels
+from emogram.corpora.manifest import MANIFEST_SUFFIXES, read_manifest
+from emogram.corpora.named import CORPORA, claimant, named_files, read_named
+from emogram.corpora.scan import EXPECTED, scan
+from emogram.errors import CorpusError, SettingsError
+
+__all__ = ["CORPORA", "CORPUS_NAMES", "EMOTIONS", "Corpus", "canonical_label", "find_corpus", "order_labels"]
+
+CORPUS_NAMES = (*CORPORA, "folders", "manifest")
+"""What `find_corpus` takes as `name`."""
+
+
+def find_corpus(path: str | Path, *, name: str | None = None) -> Corpus:
+    """Find out by looking what a folder or manifest is, and list its clips. No sound or picture is opened.
+
+    A file is a manifest. A folder with a `metadata.csv` that tells the labels of its files is read by it; else it is
+    the corpus of `CORPORA` that at least nine in ten file names belong to; else its folders tell the emotions.
+
+    Args:
+        path: The folder or manifest.
+        name: One of `CORPUS_NAMES`, to decide instead of looking.
+
+    Raises:
+        CorpusError: The path is missing or empty, or cannot be read as a corpus; the message says why.
+        SettingsError: `name` is unknown.
+    """
+    path = Path(path).expanduser()
+    if name is not None and name not in CORPUS_NAMES:
+        raise SettingsError(f"unknown corpus '{name}'; expected one of {', '.join(CORPUS_NAMES)}")
+    if path.is_file():
+        return _from_file(path, name)
+    if not path.is_dir():
+        raise CorpusError(f"{path}: no such folder or file; {EXPECTED}")
+    if name == "manifest":
+        raise CorpusError(f"{path}: is a folder; expected a manifest, a .csv or .jsonl file")
+    found = scan(path)
+    if name in CORPORA:
+        return read_named(CORPORA[name], found)
+    metadata = read_metadata(found)
+    naming = None if metadata or name == "folders" else claimant(named_files(found))
+    if naming is not None:
+        return read_named(naming, found)
+    if not found.sounds and not found.pictures:
+        raise CorpusError(
+            f"{path}: {len(found.videos)} video files and no sound; extract the sound first, as WAV or FLAC"
+        )
+    return read_class_folders(found, metadata)
+
+
+def _from_file(path: Path, name: str | None) -> Corpus:
+    suffix = path.suffix.lower()
+    if suffix in MANIFEST_SUFFIXES and name in (None, "manifest"):
+        return read_manifest(path)
+    if name not in (None, "manifest"):
+        raise CorpusError(f"{path}: is a file; expected a folder for the corpus '{name}'")
+    if suffix in AUDIO_SUFFIXES:
+        raise CorpusError(f"{path}: is a single sound file; {EXPECTED}")
+    raise CorpusError(f"{path}: a file that is no manifest; {EXPECTED}")

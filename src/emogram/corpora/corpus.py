@@ -1,0 +1,101 @@
+"""What a corpus is, and what a corpus with file names of its own has to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from emogram.corpora.labels import order_labels
+from emogram.records import Clip
+
+Kind = Literal["audio", "picture"]
+
+UNKNOWN_LICENCE = "unknown"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Labelled clips that belong together.
+
+    Attributes:
+        name: "ravdess", "tess", ...; for class folders and manifests the name of the folder.
+        kind: Whether the clips are sound files or spectrogram pictures.
+        root: The folder or manifest it was read from.
+        clips: Every clip has a label; sorted by path, then start.
+        labels: Labels in order: canonical ones first, then others alphabetically.
+        licence: As best known, for the card of a model that was trained on it; "unknown" otherwise.
+        warnings: What was left out or looks odd, one line each.
+    """
+
+    name: str
+    kind: Kind
+    root: Path
+    clips: tuple[Clip, ...]
+    labels: tuple[str, ...]
+    licence: str = UNKNOWN_LICENCE
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that belongs to a corpus but is of no use here.
+
+    Attributes:
+        reason: What such files are, to be counted in a warning: "song (vocal channel 02)".
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Naming:
+    """A corpus that is known by the names of its files.
+
+    Attributes:
+        name: What users call it.
+        licence: As best known.
+        example: The name of one file, for error messages.
+        parse: Path -> its clip, or `LeftOut`, or None where the name is not of this corpus. Only names count, and not
+            the suffix; the file is not opened.
+    """
+
+    name: str
+    licence: str
+    example: str
+    parse: Callable[[Path], Clip | LeftOut | None]
+
+
+def make_corpus(
+    clips: Iterable[Clip], *, name: str, kind: Kind, root: Path, licences: Mapping[str, str], warnings: Sequence[str]
+) -> Corpus:
+    """Put clips in order and add what follows from them: the name they share, their labels and licence.
+
+    Args:
+        clips: At least one; each with a label.
+        name: What the corpus is called unless all its clips come from one other.
+        kind: Kind of the files.
+        root: Where it was read from.
+        licences: Licences of known corpora by name.
+        warnings: One line each.
+    """
+    ordered = tuple(sorted(clips, key=lambda clip: (clip.path, clip.start_s)))
+    origins = sorted({clip.corpus for clip in ordered})
+    if len(origins) == 1:
+        name = origins[0]
+        licence = licences.get(name, UNKNOWN_LICENCE)
+    else:
+        licence = "; ".join(f"{origin}: {licences.get(origin, UNKNOWN_LICENCE)}" for origin in origins)
+    labels = order_labels(clip.label for clip in ordered if clip.label is not None)
+    return Corpus(name, kind, root, ordered, labels, licence, tuple(warnings))
+
+
+def counted(count: int, noun: str) -> str:
+    """Return "1 file" or "3 files"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def first_names(names: Sequence[Path | str]) -> str:
+    """Return the first three names, for a message that must stay one line."""
+    return ", ".join(str(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,42 @@
+"""EMO-DB, the Berlin Database of Emotional Speech: acted, German, ten speakers, 535 clips.
+
+Source: F. Burkhardt, A. Paeschke, M. Rolfes, W. F. Sendlmeier, B. Weiss, "A Database of German Emotional Speech",
+Interspeech 2005, 1517-1520. Licence: free to use when cited; the authors give no formal licence.
+
+File names: "03a01Fa.wav": speaker, text, emotion by its German word (W Wut, L Langeweile, E Ekel, A Angst, F Freude,
+T Trauer, N neutral), version. Boredom (L) is none of the eight emotions and stays a label of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from emogram.corpora.corpus import Naming
+from emogram.records import Clip
+
+_NAME = re.compile(r"(03|08|09|1[0-6])([ab]\d\d)([WLEAFTN])([a-z]?)", re.IGNORECASE)
+_FEMALE = frozenset({"08", "09", "13", "14", "16"})
+_LABELS = {
+    "W": "angry",
+    "L": "boredom",
+    "E": "disgust",
+    "A": "fearful",
+    "F": "happy",
+    "T": "sad",
+    "N": "neutral",
+}
+
+
+def _parse(path: Path) -> Clip | None:
+    match = _NAME.fullmatch(path.stem)
+    if match is None:
+        return None
+    speaker, text, emotion, version = match.groups()
+    extra = {"gender": "female" if speaker in _FEMALE else "male", "statement": text.lower()}
+    if version:
+        extra["repetition"] = version.lower()
+    return Clip(path, label=_LABELS[emotion.upper()], speaker=speaker, corpus="emodb", extra=extra)
+
+
+EMODB = Naming("emodb", "free to use when cited (no formal licence)", "03a01Fa.wav", _parse)
