@@ -1,5 +1,57 @@
-"""Speech emotion recognition from spectrograms: train, judge honestly, and use."""
+"""Speech emotion recognition from spectrograms: train, judge honestly, and use.
+
+import emogram
+
+model = emogram.load("runs/my-run")
+print(model.predict("clip.wav").label)
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+
+__all__ = ["Classifier", "Clip", "EmogramError", "Prediction", "__version__", "load"]
+
+# Resolved when first asked for, so that `import emogram` costs nothing.
+_HOMES = {
+    "Classifier": "emogram.classifier",
+    "Clip": "emogram.records",
+    "EmogramError": "emogram.errors",
+    "Prediction": "emogram.records",
+}
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from emogram.classifier import Classifier
+    from emogram.errors import EmogramError
+    from emogram.records import Clip, Prediction
+else:  # hidden from type checkers, for which every misspelt name would otherwise exist
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'emogram' has no attribute '{name}'")
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+
+
+def load(path: str | Path, *, threads: int = 1) -> Classifier:
+    """Load a model for prediction; see `Classifier.load`.
+
+    Args:
+        path: A model folder, or a run folder that holds it as `model/`.
+        threads: Number of processor threads for one prediction, >= 1.
+
+    Raises:
+        ModelError: The model is missing, damaged, of a newer format, or unusable.
+    """
+    from emogram.classifier import Classifier
+
+    return Classifier.load(path, threads=threads)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

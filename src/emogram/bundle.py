@@ -1,0 +1,420 @@
+"""The model folder that is shared, served and exported: sealed with hashes, verified before anything in it is used.
+
+`best.keras` (the network), `model.onnx` (for prediction), `model.json` (`ModelInfo`), `README.md` (the card) and
+`SHA256SUMS` (which `sha256sum -c` reads). Nothing in it is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from emogram import __version__
+from emogram.config import Settings, SpectrogramConfig
+from emogram.errors import ModelError, SettingsError
+from emogram.files import output_error, sha256_of, write_json, write_text
+from emogram.records import Report
+
+FORMAT_VERSION = 1
+
+KERAS_FILE = "best.keras"
+ONNX_FILE = "model.onnx"
+INFO_FILE = "model.json"
+CARD_FILE = "README.md"
+SUMS_FILE = "SHA256SUMS"
+
+# Far above any network of this package; a file beyond these is no model of ours, and reading it could fill the memory.
+MAX_ONNX_BYTES = 1 << 30
+MAX_INFO_BYTES = 16 << 20
+
+_SUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
+
+class TrainingCorpus(BaseModel):
+    """One corpus that a model was trained on."""
+
+    model_config: ClassVar[ConfigDict] = Settings.model_config  # not a Settings, whose content_hash is a method
+
+    corpus: str = Field(description="Name of the corpus.")
+    n_clips: int = Field(ge=0, description="Number of clips used for training.")
+    n_speakers: int | None = Field(None, ge=0, description="Number of speakers; unset where unknown.")
+    content_hash: str = Field(description="Hash over the clips.")
+    licence: str = Field("unknown", description="Licence of the corpus.")
+
+
+class ModelInfo(Settings):
+    """What `model.json` holds: all that is needed to use a model, and how it came to be."""
+
+    format_version: int = Field(FORMAT_VERSION, ge=1, description="Format of the bundle.")
+    package_version: str = Field(__version__, description="Version of emogram that wrote the bundle.")
+    labels: tuple[str, ...] = Field(min_length=2, description="Labels in the order of the network's output.")
+    spectrogram: SpectrogramConfig | None = Field(
+        None, description="How sound becomes input; unset: trained on pictures made elsewhere, so takes pictures only."
+    )
+    network: dict[str, Any] = Field(description="The network's name and settings.")
+    input_shape: tuple[int | None, ...] = Field(
+        min_length=3, max_length=3, description="Shape of one spectrogram input; None stands for any length."
+    )
+    inputs: tuple[str, ...] = Field(("spectrogram",), description="Names of the ONNX inputs.")
+    trained_on: tuple[TrainingCorpus, ...] = Field((), description="Corpora it was trained on.")
+    split: dict[str, Any] = Field(default_factory=dict, description="How clips were parted.")
+    protocol: str = Field("", description="Protocol of the metrics.")
+    metrics: dict[str, Any] = Field(default_factory=dict, description="Metrics under that protocol; fractions.")
+    temperature: float = Field(1.0, gt=0.0, description="Softening fitted on validation clips.")
+    abstain_threshold: float = Field(0.0, ge=0.0, le=1.0, description="Confidence below which the answer is unsure.")
+    seed: int = Field(0, description="Seed of the training.")
+    created: str | None = Field(None, description="Day it was made, YYYY-MM-DD.")
+
+    @field_validator("labels")
+    @classmethod
+    def _distinct(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(labels)) < len(labels) or not all(label.strip() for label in labels):
+            raise ValueError("labels must be distinct and not empty")
+        return labels
+
+    @field_validator("network")
+    @classmethod
+    def _named(cls, network: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(network.get("name"), str):
+            raise ValueError("the network must have a 'name'")
+        return network
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        with_features = self.spectrogram is not None and self.spectrogram.utterance_features
+        wanted_inputs = ("spectrogram", "features") if with_features else ("spectrogram",)
+        if self.inputs != wanted_inputs:
+            raise ValueError(f"inputs {self.inputs} do not fit the spectrogram settings, which give {wanted_inputs}")
+        if self.spectrogram is None:
+            height, width, n_channels = self.input_shape
+            if height is None or height < 1 or width != height or n_channels != 3:
+                raise ValueError(f"input_shape {self.input_shape} of a model of pictures must be (size, size, 3)")
+        elif self.input_shape != self.spectrogram.input_shape():
+            raise ValueError(
+                f"input_shape {self.input_shape} does not fit the spectrogram settings, which give "
+                f"{self.spectrogram.input_shape()}"
+            )
+        return self
+
+    @property
+    def calibrated(self) -> bool:
+        """True where a temperature was fitted, so that confidences mean something."""
+        return self.temperature != 1.0
+
+    @property
+    def model_id(self) -> str:
+        """A short name for people and logs, such as "emogram-baseline-ravdess"; only the hash tells models apart."""
+        words = ["emogram", self.network["name"], *dict.fromkeys(corpus.corpus for corpus in self.trained_on)]
+        return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model folder whose files were verified.
+
+    Attributes:
+        folder: The folder that holds the files.
+        info: The content of `model.json`.
+        sha256: Hash of `SHA256SUMS`, and so of everything in the bundle; 64 hexadecimal digits.
+        hashes: File name -> SHA-256 of each sealed file.
+    """
+
+    folder: Path
+    info: ModelInfo
+    sha256: str
+    hashes: Mapping[str, str]
+
+    def file(self, name: str) -> Path:
+        """Return the path of a sealed file.
+
+        Raises:
+            ModelError: The bundle has no such file.
+        """
+        if name not in self.hashes:
+            raise ModelError(
+                f"{self.folder}: the model holds no {name}, only {', '.join(sorted(self.hashes))}; use the model "
+                "folder as the training wrote it"
+            )
+        return self.folder / name
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a sealed file, verified once more, so that what is used is what was verified.
+
+        Raises:
+            ModelError: The bundle has no such file, or it has changed.
+        """
+        try:
+            content = self.file(name).read_bytes()
+        except OSError as error:
+            raise ModelError(f"{self.folder / name}: cannot be read ({error.strerror})") from None
+        if hashlib.sha256(content).hexdigest() != self.hashes[name]:
+            raise _changed(self.folder, name)
+        return content
+
+
+def seal(folder: Path, info: ModelInfo, card: str) -> Bundle:
+    """Write `model.json`, the card and, last, `SHA256SUMS` over all files of the bundle that are present.
+
+    A bundle without `SHA256SUMS` is refused by `open_bundle`, so an interrupted sealing leaves no half-true model.
+
+    Args:
+        folder: Holds `model.onnx` already, and `best.keras` where the network is to be shared for further training.
+        info: What `model.json` says.
+        card: What `README.md` says; see `model_card`.
+
+    Raises:
+        ModelError: `model.onnx` is not there.
+        OutputError: A file cannot be written.
+    """
+    if not (folder / ONNX_FILE).is_file():
+        raise ModelError(f"{folder}: cannot be sealed without {ONNX_FILE}; export the network first")
+    sums = folder / SUMS_FILE
+    try:
+        sums.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(sums, error) from error
+    write_json(folder / INFO_FILE, info.model_dump(mode="json"))
+    write_text(folder / CARD_FILE, card)
+    present = [name for name in (KERAS_FILE, ONNX_FILE, INFO_FILE, CARD_FILE) if (folder / name).is_file()]
+    write_text(sums, "".join(f"{sha256_of(folder / name)}  {name}\n" for name in present))
+    return open_bundle(folder)
+
+
+def open_bundle(path: str | Path) -> Bundle:
+    """Verify a model folder and read what it says about itself.
+
+    Args:
+        path: The model folder, or a run folder that holds it as `model/`.
+
+    Raises:
+        ModelError: Missing, unfinished, damaged, of a newer format, or inconsistent.
+    """
+    folder = _find(Path(path))
+    sums = _read_small(folder, SUMS_FILE)
+    hashes = _parse_sums(folder, sums)
+    for name, expected in hashes.items():
+        if _checked_hash(folder, name) != expected:
+            raise _changed(folder, name)
+    return Bundle(folder, _parse_info(folder, _read_small(folder, INFO_FILE)), hashlib.sha256(sums).hexdigest(), hashes)
+
+
+def upgrade(values: Mapping[str, Any], from_version: int) -> dict[str, Any]:
+    """Bring the values of an older `model.json` to the present format.
+
+    Format 1 is the first one, so there is nothing to change yet. Format 2 will add its step here:
+    `if from_version < 2: ...`, and so on, each step leading to the next format.
+    """
+    return {**values, "format_version": max(from_version, FORMAT_VERSION)}
+
+
+def _find(path: Path) -> Path:
+    if path.is_file():
+        raise ModelError(f"{path}: is a file; a model is a folder, give the folder that holds {INFO_FILE}")
+    if not path.is_dir():
+        raise ModelError(f"{path}: no such model folder; give a model folder or a run folder that holds model/")
+    folder = path if (path / INFO_FILE).exists() or not (path / "model").is_dir() else path / "model"
+    if (folder / SUMS_FILE).is_file():
+        return folder
+    if (folder / KERAS_FILE).exists() or (folder / ONNX_FILE).exists():
+        raise ModelError(
+            f"{folder}: the model has no {SUMS_FILE}, so it is not finished or not copied whole; let the training "
+            "finish (`emogram train`) or copy the folder again"
+        )
+    raise ModelError(
+        f"{folder}: holds no model ({INFO_FILE}, {ONNX_FILE}, {SUMS_FILE}); give a model folder or a run folder that "
+        "holds model/, as `emogram train` writes it"
+    )
+
+
+def _parse_sums(folder: Path, sums: bytes) -> dict[str, str]:
+    hashes: dict[str, str] = {}
+    for number, line in enumerate(sums.decode("utf-8", errors="replace").splitlines(), start=1):
+        match = _SUM_LINE.fullmatch(line)
+        if match is None:
+            raise ModelError(f"{folder / SUMS_FILE}: line {number} is not '<sha256>  <name>'; copy the model again")
+        digest, name = match.groups()
+        if "/" in name or "\\" in name or ".." in name or "\0" in name or ":" in name:
+            raise ModelError(f"{folder / SUMS_FILE}: line {number} names {name!r}, a file outside the model; refused")
+        hashes[name] = digest
+    for name in (ONNX_FILE, INFO_FILE):
+        if name not in hashes:
+            raise ModelError(f"{folder / SUMS_FILE}: does not list {name}; let the training finish or copy it again")
+    return hashes
+
+
+def _checked_hash(folder: Path, name: str) -> str:
+    file = folder / name
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ModelError(f"{file}: is a link that leads out of the model folder; refused, put the file itself there")
+    if not file.is_file():
+        raise ModelError(f"{folder}: {name} is listed in {SUMS_FILE} and is not there; copy the model again, whole")
+    if name == ONNX_FILE and (size := file.stat().st_size) > MAX_ONNX_BYTES:
+        raise ModelError(f"{file}: {size} bytes; a model of emogram has at most {MAX_ONNX_BYTES}")
+    try:
+        return sha256_of(file)
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read ({error.strerror})") from None
+
+
+def _changed(folder: Path, name: str) -> ModelError:
+    return ModelError(
+        f"{folder}: {name} is not the file that was sealed (its SHA-256 differs); the model was damaged or changed, "
+        "copy it again from a source you trust"
+    )
+
+
+def _read_small(folder: Path, name: str) -> bytes:
+    file = folder / name
+    try:
+        if file.stat().st_size > MAX_INFO_BYTES:
+            raise ModelError(f"{file}: {file.stat().st_size} bytes; expected at most {MAX_INFO_BYTES}")
+        return file.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read ({error.strerror})") from None
+
+
+def _parse_info(folder: Path, content: bytes) -> ModelInfo:
+    file = folder / INFO_FILE
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError):
+        raise ModelError(f"{file}: not a JSON file; copy the model again") from None
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if type(version) is not int or version < 1:
+        raise ModelError(f"{file}: says no format_version; it is not a model of emogram")
+    if version > FORMAT_VERSION:
+        raise ModelError(
+            f"{file}: format {version}, and emogram {__version__} reads up to {FORMAT_VERSION}; "
+            f"{_install_advice(values.get('package_version'))}"
+        )
+    try:
+        return ModelInfo.from_dict(upgrade(values, version))
+    except SettingsError as error:
+        raise ModelError(f"{file}: {error}; write the model again with `emogram train`") from None
+
+
+def _install_advice(package_version: object) -> str:
+    # The version comes from the file: only what looks like one may stand in a command to paste.
+    if isinstance(package_version, str) and re.fullmatch(r"[0-9]+(\.[0-9a-z]+)*", package_version):
+        return f"pip install --upgrade 'emogram>={package_version}'"
+    return "pip install --upgrade emogram"
+
+
+def model_card(info: ModelInfo, *, report: Report | None = None, notes: str = "") -> str:
+    """Write the bundle's `README.md`: a model card as Hugging Face reads it.
+
+    Args:
+        info: The model.
+        report: Results under `info.protocol`, for the table of metrics with intervals and the recall of each label;
+            without it the table shows the single numbers of `info.metrics`.
+        notes: A paragraph to add about this model, in Markdown.
+    """
+    sections = [
+        _front_matter(info),
+        f"# {info.model_id}\n\n{_what_it_is(info)}",
+        *([notes.strip()] if notes.strip() else []),
+        "## Labels\n\n" + ", ".join(info.labels),
+        "## Training data\n\n" + _training_data(info),
+        "## How good it is\n\n" + _results(info, report),
+        '## How to use it\n\n```python\nimport emogram\n\nmodel = emogram.load("path/to/this/folder")\n'
+        f'print(model.predict("{"clip.wav" if info.spectrogram else "spectrogram.png"}").label)\n```',
+        "## Limits, and uses to avoid\n\n" + _limits(info),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(info: ModelInfo) -> str:
+    tags = ["speech-emotion-recognition", "spectrogram", "onnx", "keras"]
+    # A JSON string is a YAML string, whatever stands in it.
+    corpora = [f"  - {json.dumps(corpus.corpus)}" for corpus in info.trained_on if corpus.corpus]
+    lines = ["license: other", "pipeline_tag: audio-classification", "library_name: emogram", "tags:"]
+    lines += [f"  - {tag}" for tag in tags]
+    if corpora:
+        lines += ["datasets:", *corpora]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _what_it_is(info: ModelInfo) -> str:
+    if info.spectrogram is None:
+        takes = f"spectrogram pictures of {info.input_shape[0]}x{info.input_shape[1]} pixels, made elsewhere"
+    else:
+        shown = "log-mel spectrogram" if info.spectrogram.kind == "log_mel" else "spectrogram picture"
+        with_features = " and acoustic features of the whole utterance" if info.spectrogram.utterance_features else ""
+        takes = f"one utterance of speech as a {shown} at {info.spectrogram.sample_rate} Hz{with_features}"
+    made = f", made on {info.created}" if info.created else ""
+    return (
+        f"A convolutional network (`{info.network['name']}`) that takes {takes} and gives a probability for each of "
+        f"{len(info.labels)} emotions. Trained with emogram {info.package_version}{made}, seed {info.seed}."
+    )
+
+
+def _training_data(info: ModelInfo) -> str:
+    if not info.trained_on:
+        return "Not recorded."
+    rows = [
+        [c.corpus, str(c.n_clips), "unknown" if c.n_speakers is None else str(c.n_speakers), c.licence, c.content_hash]
+        for c in info.trained_on
+    ]
+    table = _table(["corpus", "clips", "speakers", "licence", "content hash"], rows)
+    return f"{table}\n\nThe licences of the corpora bind whoever shares or sells what was made from them."
+
+
+def _results(info: ModelInfo, report: Report | None) -> str:
+    metrics = report.metrics if report else info.metrics
+    numbers = {k: v for k, v in metrics.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    if not numbers:
+        return "Not measured."
+    intervals = report.intervals if report else {}
+    rows = [
+        [name, _number(value), "{} to {}".format(*map(_number, intervals[name])) if name in intervals else ""]
+        for name, value in numbers.items()
+    ]
+    parts = [
+        f"Protocol: {info.protocol or (report.protocol if report else '') or 'not recorded'}.".replace("..", "."),
+        _table(["metric", "value", "95 % interval"], rows),
+    ]
+    if report is not None:
+        recalls = [[label, _number(v["recall"]), _number(v["support"])] for label, v in report.per_class.items()]
+        parts.append(_table(["label", "recall", "clips"], recalls))
+    parts.append(
+        "Probabilities are calibrated on validation clips." if info.calibrated else "Probabilities are not calibrated."
+    )
+    return "\n\n".join(parts)
+
+
+def _limits(info: ModelInfo) -> str:
+    sure = (
+        f" Answers with a confidence below {info.abstain_threshold:g} are marked as unsure."
+        if info.abstain_threshold > 0.0
+        else ""
+    )
+    return (
+        "- It hears how something is said, not what a person feels. Most corpora hold acted speech, and acted speech "
+        "is not life: expect far worse results on everyday recordings.\n"
+        "- It knows the languages, voices, ages and microphones of its training data only; on others it may be wrong "
+        "and sure of it." + sure + "\n"
+        "- It always answers with one of its labels, even for music or noise.\n"
+        "- Do not use it to decide about people: hiring, schooling, credit, policing, insurance, health or workplace "
+        "monitoring. Inferring emotions at work or in schools is forbidden in some countries.\n"
+        "- Ask people before you analyse their voices."
+    )
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() and abs(value) > 1 else f"{value:.3f}"

@@ -1,0 +1,266 @@
+"""A model folder and clips -> predictions, on ONNX Runtime: no training framework is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emogram import audio, features, spectrogram
+from emogram.bundle import ONNX_FILE, Bundle, ModelInfo, open_bundle
+from emogram.calibration import soften
+from emogram.config import SpectrogramConfig
+from emogram.errors import AudioError, EmogramError, ModelError, SettingsError
+from emogram.parallel import worker_count
+from emogram.progress import SILENT, Progress
+from emogram.records import Clip, Prediction
+from emogram.spectrogram import FloatArray
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Probabilities = npt.NDArray[np.float64]
+
+# Single-precision softmax over a few labels sums to 1 within 1e-6; whatever is this far off is no softmax.
+MAX_SUM_ERROR = 1e-3
+
+
+class Classifier:
+    """A loaded model. It keeps no state between calls, and many threads may share it.
+
+    Attributes:
+        labels: Labels in the order of all scores.
+        info: What the bundle's `model.json` says.
+        sha256: Hash of the bundle.
+    """
+
+    labels: tuple[str, ...]
+    info: ModelInfo
+    sha256: str
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+        """Load the ONNX model of a bundle; see `load`."""
+        if threads < 1:
+            raise SettingsError(f"threads is {threads}; expected a whole number of at least 1")
+        self.info = bundle.info
+        self.labels = bundle.info.labels
+        self.sha256 = bundle.sha256
+        self._name = str(bundle.folder)
+        self._session = _session(bundle, threads)
+
+    @classmethod
+    def load(cls, path: str | Path, *, threads: int = 1) -> Classifier:
+        """Verify and load a model.
+
+        Args:
+            path: A model folder, or a run folder that holds it as `model/`.
+            threads: Number of processor threads for one prediction, >= 1.
+
+        Raises:
+            ModelError: The model is missing, damaged, of a newer format, or unusable.
+        """
+        return cls(open_bundle(path), threads=threads)
+
+    def predict(self, audio: str | Path | npt.ArrayLike, *, sample_rate: int | None = None) -> Prediction:
+        """Tell the emotion of one utterance.
+
+        Args:
+            audio: A sound file; a spectrogram picture (PNG or JPEG) where the model takes pictures; or samples, shape
+                (n_samples,) or (n_samples, n_channels), floats with full scale at +-1 or integers.
+            sample_rate: Rate of the samples in Hz. A file knows its own, and this is then not used.
+
+        Raises:
+            InputError: The sound or picture is missing, unreadable, empty, silent, too short or too long.
+            ModelError: The model takes no such input, or it gives no probabilities.
+            SettingsError: Samples were given without their rate.
+        """
+        if isinstance(audio, str | Path):
+            return self.predict_clip(Clip(Path(audio)))
+        if sample_rate is None:
+            raise SettingsError("samples were given without sample_rate; say predict(samples, sample_rate=16000)")
+        return self._predict(self._inputs_of_samples(audio, sample_rate))
+
+    def predict_clip(self, clip: Clip) -> Prediction:
+        """Tell the emotion of the stretch of sound, or the picture, that a clip names; raises as `predict`."""
+        return self._predict(self._inputs_of_clip(clip))
+
+    def predict_many(
+        self, clips: Sequence[Clip], *, progress: Progress = SILENT, workers: int | None = None
+    ) -> Iterator[tuple[Clip, Prediction | EmogramError]]:
+        """Tell the emotions of many clips, in their order; a bad clip yields its error and the others go on.
+
+        Threads share the model: decoding, the spectrogram and the network all run outside Python's lock.
+
+        Args:
+            clips: Clips.
+            progress: Is told of each clip done.
+            workers: Number of clips to work on at once; by default one for each processor.
+        """
+        n_workers = min(worker_count(workers), max(1, len(clips)))
+        waiting: deque[tuple[Clip, Future[Prediction | EmogramError]]] = deque()
+        pool = ThreadPoolExecutor(n_workers, thread_name_prefix="emogram-predict")
+        try:
+            with progress.task("predicting", len(clips)) as task:
+                for clip in clips:
+                    waiting.append((clip, pool.submit(self._guarded, clip)))
+                    if len(waiting) >= 4 * n_workers:
+                        yield _next(waiting)
+                        task.advance()
+                while waiting:
+                    yield _next(waiting)
+                    task.advance()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def probabilities(self, inputs: Mapping[str, npt.NDArray[np.floating[Any]]]) -> Probabilities:
+        """Run the network on a batch of model inputs and calibrate what it says.
+
+        Args:
+            inputs: Input name -> array with a leading batch axis: "spectrogram", shape (n_clips, *info.input_shape),
+                and "features", shape (n_clips, n_features), where the model takes them.
+
+        Returns:
+            Shape (n_clips, n_labels), each row sums to 1; softened by the temperature of the bundle.
+
+        Raises:
+            ModelError: The inputs do not fit the model, or it gives no probabilities.
+        """
+        if set(inputs) != set(self.info.inputs):
+            raise ModelError(
+                f"{self._name}: takes {', '.join(self.info.inputs)}; given {', '.join(inputs) or 'nothing'}"
+            )
+        feed = {name: np.asarray(values, dtype=np.float32) for name, values in inputs.items()}
+        try:
+            (raw,) = self._session.run(None, feed)
+        except _runtime_errors() as error:
+            raise ModelError(f"{self._name}: {ONNX_FILE} failed on input of {_shapes(feed)}: {_line(error)}") from None
+        self._check_output(raw, n_clips=len(feed["spectrogram"]))
+        return soften(raw, self.info.temperature)
+
+    def prediction_from(self, probabilities: npt.ArrayLike) -> Prediction:
+        """Turn the probabilities of one clip, shape (n_labels,), calibrated, into a `Prediction`."""
+        values = [float(value) for value in np.asarray(probabilities, dtype=np.float64)]
+        best = int(np.argmax(values))
+        return Prediction(
+            label=self.labels[best],
+            scores=dict(zip(self.labels, values, strict=True)),
+            confidence=values[best],
+            abstained=values[best] < self.info.abstain_threshold,
+        )
+
+    def _predict(self, inputs: Mapping[str, FloatArray]) -> Prediction:
+        return self.prediction_from(self.probabilities({k: v[np.newaxis] for k, v in inputs.items()})[0])
+
+    def _guarded(self, clip: Clip) -> Prediction | EmogramError:
+        try:
+            return self.predict_clip(clip)
+        except EmogramError as error:
+            return error
+
+    def _inputs_of_clip(self, clip: Clip) -> dict[str, FloatArray]:
+        if clip.path.suffix.lower() in spectrogram.PICTURE_SUFFIXES:
+            return self._inputs_of_picture(clip.path)
+        config = self._sound_config(str(clip.path))
+        return features.model_inputs(audio.load_clip(clip, sample_rate=config.sample_rate), config)
+
+    def _inputs_of_samples(self, samples: npt.ArrayLike, sample_rate: int) -> dict[str, FloatArray]:
+        config = self._sound_config("samples")
+        waveform = audio.prepare(samples, sample_rate, sample_rate=config.sample_rate)
+        if waveform.size > audio.MAX_DURATION_S * config.sample_rate:
+            raise AudioError(
+                f"audio: {waveform.size / config.sample_rate:.0f} s long; a clip may last {audio.MAX_DURATION_S:g} s, "
+                "cut it into utterances"
+            )
+        return features.model_inputs(waveform, config)
+
+    def _inputs_of_picture(self, path: Path) -> dict[str, FloatArray]:
+        config = self.info.spectrogram
+        if config is not None and (config.kind != "picture" or config.utterance_features):
+            raise ModelError(f"{path}: a picture, and this model listens to sound; give it the sound file")
+        size = self.info.input_shape[0]
+        assert size is not None, "a model of pictures has a size; ModelInfo sees to it"
+        return {
+            "spectrogram": spectrogram.from_picture(spectrogram.resize_picture(spectrogram.open_picture(path), size))
+        }
+
+    def _sound_config(self, name: str) -> SpectrogramConfig:
+        if self.info.spectrogram is None:
+            raise ModelError(
+                f"{name}: this model was trained on pictures made elsewhere and cannot turn sound into them; give it "
+                "such a picture (PNG or JPEG), or train a model on sound"
+            )
+        return self.info.spectrogram
+
+    def _check_output(self, raw: FloatArray, *, n_clips: int) -> None:
+        if raw.shape != (n_clips, len(self.labels)):
+            raise ModelError(
+                f"{self._name}: {ONNX_FILE} gives an output of shape {raw.shape}; expected ({n_clips}, "
+                f"{len(self.labels)}), one probability for each label"
+            )
+        if not np.isfinite(raw).all():
+            raise ModelError(f"{self._name}: {ONNX_FILE} gives values that are not finite; train the model again")
+        if raw.min(initial=0.0) < 0.0 or np.abs(raw.sum(axis=1) - 1.0).max(initial=0.0) > MAX_SUM_ERROR:
+            raise ModelError(f"{self._name}: {ONNX_FILE} gives no probabilities; end the network with a softmax")
+
+
+def _session(bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only
+    # A thread that spins while it waits takes a processor from whoever else works there.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # Weights in files beside the model would escape the hashes. There can be no folder below the null device.
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path",
+        os.path.join(os.devnull, "none"),  # noqa: PTH118
+    )
+    try:
+        session = onnxruntime.InferenceSession(bundle.read(ONNX_FILE), options, providers=["CPUExecutionProvider"])
+    except _runtime_errors() as error:
+        raise ModelError(f"{bundle.folder}: {ONNX_FILE} cannot be loaded: {_line(error)}") from None
+    names = tuple(node.name for node in session.get_inputs())
+    if set(names) != set(bundle.info.inputs):
+        raise ModelError(f"{bundle.folder}: {ONNX_FILE} takes {names}, and model.json says {bundle.info.inputs}")
+    outputs = session.get_outputs()
+    n_labels = len(bundle.info.labels)
+    n_outputs = outputs[0].shape[-1] if outputs and outputs[0].shape else None
+    # A size that is a name or None is not known before the model runs; `_check_output` sees to it then.
+    if len(outputs) != 1 or (isinstance(n_outputs, int) and n_outputs != n_labels):
+        raise ModelError(
+            f"{bundle.folder}: {ONNX_FILE} gives {len(outputs)} output(s), the first of {n_outputs} values; expected "
+            f"one of {n_labels}, the number of labels in model.json"
+        )
+    return session
+
+
+def _next(
+    waiting: deque[tuple[Clip, Future[Prediction | EmogramError]]],
+) -> tuple[Clip, Prediction | EmogramError]:
+    clip, future = waiting.popleft()
+    return clip, future.result()
+
+
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises; its classes have no base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    found = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]
+    return (*found, ValueError)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _shapes(feed: Mapping[str, FloatArray]) -> str:
+    return ", ".join(f"{name} {values.shape}" for name, values in feed.items())

@@ -1,0 +1,154 @@
+"""Records -> JSON and CSV, in the shapes that programs rely on."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emogram.bundle import ModelInfo
+from emogram.errors import InputError, SettingsError
+from emogram.files import write_json, writing
+from emogram.records import Clip, Prediction, Report
+
+RESULT_SCHEMA = "emogram.result/1"
+
+PREDICTION_COLUMNS = ("file", "label", "speaker", "corpus", "predicted", "confidence", "abstained")
+
+
+def result_dict(
+    prediction: Prediction,
+    *,
+    path: str | Path,
+    info: ModelInfo,
+    sha256: str,
+    duration_ms: int | None = None,
+    sample_rate: int | None = None,
+    channels: int | None = None,
+    warnings: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return one prediction in the schema "emogram.result/1", ready for JSON.
+
+    A clip is one segment. Its `channel` is null since channels are averaged, and `speech_ratio` is null since nobody
+    measured it. Of a picture, `audio` and the times are null.
+
+    Args:
+        prediction: What the model said.
+        path: The file it said it of.
+        info: The model's `Classifier.info`.
+        sha256: The model's `Classifier.sha256`.
+        duration_ms: Length of the sound in milliseconds.
+        sample_rate: The file's own rate in Hz.
+        channels: The file's own number of channels.
+        warnings: What the reader should know about this result.
+    """
+    confidence = _rounded(prediction.confidence)
+    sound = {"duration_ms": duration_ms, "sample_rate": sample_rate, "channels": channels}
+    segment = {
+        "start_ms": None if duration_ms is None else 0,
+        "end_ms": duration_ms,
+        "channel": None,
+        "label": prediction.label,
+        "confidence": confidence,
+        "scores": [{"label": label, "score": _rounded(score)} for label, score in prediction.scores.items()],
+        "speech_ratio": None,
+        "abstained": prediction.abstained,
+    }
+    return {
+        "schema": RESULT_SCHEMA,
+        "file": str(path),
+        "model": {"id": info.model_id, "sha256": sha256, "labels": list(info.labels), "calibrated": info.calibrated},
+        "audio": sound if any(value is not None for value in sound.values()) else None,
+        "segments": [segment],
+        "summary": {"label": prediction.label, "confidence": confidence},
+        "warnings": list(warnings),
+    }
+
+
+def write_predictions_csv(path: Path, rows: Iterable[tuple[Clip, Prediction]], *, labels: Sequence[str]) -> None:
+    """Write clips with what was said of them, one row a clip.
+
+    Columns: `PREDICTION_COLUMNS` (`label` is the true one, `predicted` the model's), then the probability of each label
+    under its name.
+
+    Args:
+        path: The CSV file.
+        rows: Clips and predictions.
+        labels: The model's labels in order.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    lines = (
+        [
+            str(clip.path),
+            clip.label or "",
+            clip.speaker or "",
+            clip.corpus,
+            prediction.label,
+            _text(prediction.confidence),
+            "true" if prediction.abstained else "false",
+            *(_text(prediction.scores[label]) for label in labels),
+        ]
+        for clip, prediction in rows
+    )
+    _write_csv(path, [*PREDICTION_COLUMNS, *labels], lines)
+
+
+def write_metrics(path: Path, report: Report) -> None:
+    """Write a report as JSON; a metric that does not exist (NaN) becomes null.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    write_json(path, report.to_dict())
+
+
+def write_history(path: Path, columns: Mapping[str, Sequence[float]]) -> None:
+    """Write the course of a training, one row an epoch.
+
+    Args:
+        path: The CSV file.
+        columns: Name ("epoch", "loss", "val_accuracy", ...) -> one value an epoch.
+
+    Raises:
+        OutputError: The file cannot be written.
+        SettingsError: The columns differ in length.
+    """
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise SettingsError(f"the columns of a history must be equally long; found {lengths}")
+    _write_csv(path, list(columns), ([_text(value) for value in row] for row in zip(*columns.values(), strict=True)))
+
+
+def read_history(path: Path) -> dict[str, list[float]]:
+    """Read what `write_history` wrote.
+
+    Raises:
+        InputError: The file is missing or is no history.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+        return {name: [float(row[index]) for row in rows] for index, name in enumerate(header)}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, IndexError, csv.Error):
+        raise InputError(f"{path}: not a history of a training (CSV of numbers); train again") from None
+
+
+def _write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+    with writing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(lines)
+
+
+def _text(value: float) -> str:
+    """Write a number in six significant digits, a whole one without a point and in full."""
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def _rounded(value: float) -> float:
+    return float(_text(value))
