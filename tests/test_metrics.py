@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from emogram import metrics
+from emogram.errors import SettingsError
+from emogram.records import Clip
+
+LABELS = ("angry", "calm", "happy")
+
+# True class by row, predicted class by column: recalls 3/4, 1/2, 0; precisions 3/5, 1/2, 0.
+MATRIX = np.array([[3, 1, 0], [1, 1, 0], [1, 0, 0]])
+
+
+def from_matrix(matrix):
+    cells = [(row, column) for row, column in np.ndindex(matrix.shape) for _ in range(matrix[row, column])]
+    targets, predicted = np.array(cells).T
+    return targets, predicted
+
+
+def one_hot(predicted, n_labels, *, confidence=1.0):
+    rest = (1.0 - confidence) / (n_labels - 1)
+    return np.full((len(predicted), n_labels), rest) + np.eye(n_labels)[predicted] * (confidence - rest)
+
+
+def random_answers(n_clips=300, n_labels=5, seed=0):
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(n_labels, size=n_clips)
+    logits = rng.normal(size=(n_clips, n_labels)) + 1.2 * np.eye(n_labels)[targets]
+    return targets, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+def speaker_clips(speakers, **extra):
+    return [Clip(Path(f"{i}.wav"), speaker=speaker, corpus="c", extra=extra) for i, speaker in enumerate(speakers)]
+
+
+def test_confusion_matrix_has_truth_in_rows_and_answers_in_columns():
+    targets, predicted = from_matrix(MATRIX)
+    assert np.array_equal(metrics.confusion_matrix(targets, predicted), MATRIX)
+    assert metrics.confusion_matrix([0, 0, 1], [1, 1, 1], n_labels=3).tolist() == [[0, 2, 0], [0, 1, 0], [0, 0, 0]]
+
+
+def test_uar_of_a_hand_drawn_matrix():
+    assert metrics.uar(*from_matrix(MATRIX)) == pytest.approx((3 / 4 + 1 / 2 + 0) / 3)
+
+
+def test_accuracy_of_a_hand_drawn_matrix():
+    assert metrics.accuracy(*from_matrix(MATRIX)) == pytest.approx(4 / 7)
+
+
+def test_macro_f1_of_a_hand_drawn_matrix():
+    # F1 = 2 hits / (support + predicted): 6/9, 2/4 and 0.
+    assert metrics.macro_f1(*from_matrix(MATRIX)) == pytest.approx((6 / 9 + 2 / 4 + 0) / 3)
+
+
+def test_uar_leaves_out_classes_that_no_clip_has():
+    probabilities = one_hot([0, 2, 1, 1], 4)
+    assert metrics.uar([0, 0, 1, 1], probabilities) == pytest.approx((1 / 2 + 1) / 2)
+
+
+def test_probabilities_and_predicted_classes_give_one_answer():
+    targets, probabilities = random_answers()
+    for score in (metrics.uar, metrics.accuracy, metrics.macro_f1):
+        assert score(targets, probabilities) == score(targets, probabilities.argmax(axis=1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_agree_with_scikit_learn(seed):
+    targets, probabilities = random_answers(seed=seed)
+    predicted = probabilities.argmax(axis=1)
+    assert metrics.uar(targets, predicted) == pytest.approx(sklearn.metrics.balanced_accuracy_score(targets, predicted))
+    assert metrics.accuracy(targets, predicted) == pytest.approx(sklearn.metrics.accuracy_score(targets, predicted))
+    f1 = sklearn.metrics.f1_score(targets, predicted, average="macro")
+    assert metrics.macro_f1(targets, predicted) == pytest.approx(f1)
+    assert metrics.nll(probabilities, targets) == pytest.approx(sklearn.metrics.log_loss(targets, probabilities))
+    precision, recall, f1, support = sklearn.metrics.precision_recall_fscore_support(targets, predicted)
+    scores = metrics.per_class_scores(targets, predicted, list("abcde"))
+    assert [values["precision"] for values in scores.values()] == pytest.approx(precision)
+    assert [values["recall"] for values in scores.values()] == pytest.approx(recall)
+    assert [values["f1"] for values in scores.values()] == pytest.approx(f1)
+    assert [values["support"] for values in scores.values()] == support.tolist()
+
+
+def test_per_class_scores_of_a_hand_drawn_matrix():
+    scores = metrics.per_class_scores(*from_matrix(MATRIX), LABELS)
+    assert scores["angry"] == pytest.approx({"precision": 3 / 5, "recall": 3 / 4, "f1": 6 / 9, "support": 4})
+    assert scores["happy"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
+
+
+def test_ece_by_hand():
+    # Bin (0.6, 0.8]: confidences 0.7 and 0.8, one of two right, gap 0.25. Bin (0.8, 1]: 0.9, right, gap 0.1.
+    probabilities = np.array([[0.7, 0.3], [0.8, 0.2], [0.1, 0.9]])
+    assert metrics.ece(probabilities, [0, 1, 1], n_bins=5) == pytest.approx((2 * 0.25 + 1 * 0.1) / 3)
+
+
+def test_ece_agrees_with_a_slow_loop():
+    targets, probabilities = random_answers(n_clips=500)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    expected = 0.0
+    for m in range(15):
+        members = [i for i in range(500) if m / 15 < confidence[i] <= (m + 1) / 15]
+        if members:
+            expected += len(members) / 500 * abs(np.mean(right[members]) - np.mean(confidence[members]))
+    assert metrics.ece(probabilities, targets) == pytest.approx(expected)
+
+
+def test_reliability_bins_are_closed_above_and_hold_every_clip_once():
+    probabilities = np.array([[0.5, 0.5], [0.75, 0.25], [1.0, 0.0], [0.5, 0.5]])
+    bins = metrics.reliability_bins(probabilities, [0, 0, 1, 1], n_bins=4)
+    assert bins.counts.tolist() == [0, 2, 1, 1]
+    assert bins.accuracy[1:].tolist() == [0.5, 1.0, 0.0]
+    assert bins.confidence[1:].tolist() == [0.5, 0.75, 1.0]
+    assert np.isnan(bins.accuracy[0])
+
+
+def test_sure_and_right_is_perfectly_calibrated_and_sure_and_wrong_perfectly_not():
+    assert metrics.ece(one_hot([0, 1, 2], 3), [0, 1, 2]) == 0.0
+    assert metrics.ece(one_hot([1, 2, 0], 3), [0, 1, 2]) == 1.0
+
+
+def test_nll_by_hand_and_finite_where_the_truth_had_probability_zero():
+    assert metrics.nll([[0.5, 0.5], [0.2, 0.8]], [0, 1]) == pytest.approx(-(np.log(0.5) + np.log(0.8)) / 2)
+    assert metrics.nll([[1.0, 0.0]], [1]) == pytest.approx(-np.log(1e-12))
+
+
+def test_brier_sums_over_classes():
+    # (0.3^2 + 0.2^2 + 0.1^2) for the first clip, (1^2 + 1^2) for the second, which is as wrong as can be.
+    assert metrics.brier([[0.7, 0.2, 0.1], [1.0, 0.0, 0.0]], [0, 1]) == pytest.approx((0.14 + 2.0) / 2)
+
+
+def unlike_speakers(n_speakers=20, n_clips=40):
+    """Half the speakers are always understood, half never."""
+    targets = np.tile(np.arange(4), n_speakers * n_clips // 4)
+    speaker = np.repeat(np.arange(n_speakers), n_clips)
+    predicted = np.where(speaker % 2 == 0, targets, (targets + 1) % 4)
+    return targets, one_hot(predicted, 4), [f"s{i}" for i in speaker]
+
+
+def test_bootstrap_interval_contains_the_point_estimate():
+    targets, probabilities = random_answers()
+    intervals = metrics.speaker_bootstrap(targets, probabilities, [f"s{i % 12}" for i in range(300)])
+    for name, score in (("uar", metrics.uar), ("accuracy", metrics.accuracy), ("macro_f1", metrics.macro_f1)):
+        low, high = intervals[name]
+        assert low < score(targets, probabilities) < high
+
+
+def test_bootstrap_over_one_speaker_is_the_point_estimate():
+    targets, probabilities = random_answers()
+    intervals = metrics.speaker_bootstrap(targets, probabilities, ["only"] * 300)
+    assert intervals["uar"] == pytest.approx([metrics.uar(targets, probabilities)] * 2)
+
+
+def test_bootstrap_over_speakers_is_wider_than_over_clips_where_speakers_differ():
+    targets, probabilities, speakers = unlike_speakers()
+    by_speaker = metrics.speaker_bootstrap(targets, probabilities, speakers)["uar"]
+    by_clip = metrics.speaker_bootstrap(targets, probabilities, [None] * len(targets))["uar"]
+    assert by_speaker[1] - by_speaker[0] > 4 * (by_clip[1] - by_clip[0])
+
+
+def test_bootstrap_over_speakers_has_the_spread_that_theory_gives():
+    # The share of 20 drawn speakers who are understood: binomial, standard deviation sqrt(0.25 / 20).
+    targets, probabilities, speakers = unlike_speakers()
+    low, high = metrics.speaker_bootstrap(targets, probabilities, speakers, n_resamples=20000)["accuracy"]
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 20), abs=0.051)  # one step of a twentieth
+
+
+def test_bootstrap_agrees_with_a_slow_loop_that_draws_speakers_one_by_one():
+    targets, probabilities = random_answers()
+    speakers = np.array([f"s{i % 7}" for i in range(300)])
+    rng = np.random.default_rng(1)
+    values = []
+    for _ in range(3000):
+        drawn = rng.choice(np.unique(speakers), size=7)
+        clips = np.concatenate([np.flatnonzero(speakers == name) for name in drawn])
+        values.append(sklearn.metrics.balanced_accuracy_score(targets[clips], probabilities[clips].argmax(axis=1)))
+    intervals = metrics.speaker_bootstrap(targets, probabilities, list(speakers), n_resamples=3000)
+    assert intervals["uar"] == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=0.006)
+
+
+def test_clips_without_speaker_are_drawn_one_by_one():
+    # The fast way merges clips of the same cell; naming each clip a speaker of its own must be the same thing.
+    targets, probabilities = random_answers()
+    merged = metrics.speaker_bootstrap(targets, probabilities, [None] * 300, n_resamples=5000)
+    named = metrics.speaker_bootstrap(targets, probabilities, [str(i) for i in range(300)], n_resamples=5000)
+    assert merged["uar"] == pytest.approx(named["uar"], abs=0.006)
+
+
+def test_one_seed_gives_one_interval_and_the_order_of_clips_does_not_matter():
+    targets, probabilities = random_answers()
+    speakers = [f"s{i % 12}" for i in range(300)]
+    first = metrics.speaker_bootstrap(targets, probabilities, speakers, seed=3)
+    assert first == metrics.speaker_bootstrap(targets, probabilities, speakers, seed=3)
+    assert first != metrics.speaker_bootstrap(targets, probabilities, speakers, seed=4)
+    backwards = metrics.speaker_bootstrap(targets[::-1], probabilities[::-1], speakers[::-1], seed=3)
+    assert first == backwards
+
+
+def test_words_say_what_was_resampled():
+    assert metrics.describe_resampling(["a", "b", "a"]) == "95 % intervals resample 2 speakers"
+    assert "clips, no speakers known" in metrics.describe_resampling([None, None])
+    assert metrics.describe_resampling(["a", None]).endswith("1 speaker and 1 clips of unknown speakers")
+
+
+def gendered_report():
+    # Speaker 2 (female) is always right, speaker 10 (male) right in one of two classes.
+    targets = np.array([0, 1, 0, 1, 0, 1, 0, 1])
+    predicted = np.array([0, 1, 0, 1, 0, 0, 0, 0])
+    clips = [
+        Clip(Path("x.wav"), speaker="2" if i < 4 else "10", corpus="c", extra={"gender": "fm"[i // 4], "take": "1"})
+        for i in range(8)
+    ]
+    return metrics.judge(targets, one_hot(predicted, 2, confidence=0.8), ["sad", "happy"], clips, protocol="P1")
+
+
+def test_judge_fills_the_report():
+    report = gendered_report()
+    assert report.labels == ("sad", "happy")
+    assert report.confusion == ((4, 0), (2, 2))
+    assert report.metrics["uar"] == report.metrics["accuracy"] == 0.75
+    assert report.metrics["n_clips"] == 8
+    assert report.metrics["ece"] == pytest.approx(0.05)
+    assert report.metrics["brier"] == pytest.approx((6 * 2 * 0.2**2 + 2 * 2 * 0.8**2) / 8)
+    assert report.per_class["happy"]["recall"] == 0.5
+    assert report.intervals["uar"] == (0.5, 1.0)
+    assert report.protocol == "P1; 95 % intervals resample 2 speakers"
+
+
+def test_judge_groups_by_speaker_in_natural_order_and_by_gender():
+    report = gendered_report()
+    assert list(report.per_group) == ["speaker", "gender"]
+    assert list(report.per_group["speaker"]) == ["2", "10"]
+    assert report.per_group["speaker"]["10"] == {"uar": 0.5, "accuracy": 0.5, "n_clips": 4}
+    assert report.metrics["uar_gender_gap"] == 0.5
+
+
+def test_judge_without_speakers_has_no_groups_and_says_so():
+    targets, probabilities = random_answers(n_clips=20)
+    report = metrics.judge(targets, probabilities, list("abcde"), speaker_clips([None] * 20), protocol="P2")
+    assert report.per_group == {}
+    assert "uar_gender_gap" not in report.metrics
+    assert "no speakers known" in report.protocol
+
+
+def test_speakers_of_two_corpora_with_one_name_are_two_speakers():
+    clips = [Clip(Path("x"), speaker="01", corpus=corpus, extra={"gender": "male"}) for corpus in ("tess", "nemo")]
+    assert metrics.speaker_names(clips) == ["tess/01", "nemo/01"]
+    assert metrics.speaker_names(clips[:1]) == ["01"]
+    assert metrics.speaker_genders(clips) == {"tess/01": "male", "nemo/01": "male"}
+    report = metrics.judge([0, 1], one_hot([0, 1], 2), ["a", "b"], clips, protocol="P3")
+    assert list(report.per_group["speaker"]) == ["nemo/01", "tess/01"]
+    assert report.per_group["corpus"]["tess"]["n_clips"] == 1
+
+
+def test_a_report_survives_json():
+    report = gendered_report()
+    assert json.loads(json.dumps(report.to_dict(), allow_nan=False)) == report.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "targets", "message"),
+    [
+        (np.zeros((0, 2)), np.zeros(0, dtype=int), "no targets; at least one clip"),
+        ([[0.5, 0.5]], [0, 1], "2 targets for 1 predictions"),
+        ([[0.5, 0.5]], [2], "target 2 found for 2 labels"),
+        ([[0.5, 0.5]], [-1], "class index -1"),
+        ([[0.5, 0.5]], [0.5], "expected integers"),
+        ([[np.nan, 0.5]], [0], "not finite"),
+        ([[2.0, -1.0]], [0], "not logits or percent"),
+        ([[50.0, 50.0]], [0], "not logits or percent"),
+        ([0, 1], [0, 1], "expected floats of shape"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(probabilities, targets, message):
+    for score in (metrics.ece, metrics.nll, metrics.brier):
+        with pytest.raises(SettingsError, match=message):
+            score(probabilities, targets)
+
+
+def test_judge_refuses_labels_and_clips_that_do_not_fit():
+    with pytest.raises(SettingsError, match="3 labels and 1 clips"):
+        metrics.judge([0, 1], one_hot([0, 1], 2), LABELS, speaker_clips(["a"]), protocol="P1")
+
+
+def test_confusion_matrix_refuses_classes_beyond_the_labels():
+    with pytest.raises(SettingsError, match="class index 3 found; expected 0 to 2"):
+        metrics.confusion_matrix([0, 3], [0, 1], n_labels=3)
+
+
+def test_bootstrap_refuses_speakers_that_do_not_fit():
+    with pytest.raises(SettingsError, match="1 speakers for 2 clips"):
+        metrics.speaker_bootstrap([0, 1], [0, 1], ["a"])
