@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from emogram.audio import AUDIO_SUFFIXES
@@ -45,7 +46,8 @@ def find_corpus(path: str | Path, *, name: str | None = None) -> Corpus:
     found = scan(path)
     if name in CORPORA:
         return read_named(CORPORA[name], found)
-    metadata = read_metadata(found)
+    metadata, warnings = read_metadata(found)
+    found = replace(found, warnings=(*found.warnings, *warnings))
     naming = None if metadata or name == "folders" else claimant(named_files(found))
     if naming is not None:
         return read_named(naming, found)

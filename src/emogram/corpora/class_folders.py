@@ -20,21 +20,25 @@ METADATA = "metadata.csv"
 _SPEAKER_FOLDER = re.compile(r"(?:actor|speaker|spk)[ _-]*(\w+)", re.IGNORECASE)
 
 
-def read_metadata(found: Found) -> dict[Path, Row]:
+def read_metadata(found: Found) -> tuple[dict[Path, Row], tuple[str, ...]]:
     """Read ROOT/metadata.csv (`emogram spectrograms` writes it, and Hugging Face's AudioFolder) where there is one.
 
     Returns:
-        Path of each listed file that is there -> its line; empty where the file is missing or has no labels.
+        Path of each listed file that is there -> its line, empty where there is no such table; and warnings.
     """
     path = found.root / METADATA
     if not path.is_file():
-        return {}
+        return {}, ()
     try:
         rows = read_rows(path)
-    except CorpusError:
-        return {}  # a file of that name that means something else
+    except CorpusError as error:
+        return {}, (f"not used: {error}",)  # it may well mean something else
     present = set(found.sounds + found.pictures)
-    return {found.root / row.path: row for row in rows if row.label and found.root / row.path in present}
+    metadata = {found.root / row.path: row for row in rows if row.label and found.root / row.path in present}
+    missing = [row.path for row in rows if found.root / row.path not in present]
+    if missing:
+        return metadata, (f"{counted(len(missing), 'file')} that {METADATA} names not found: {first_names(missing)}",)
+    return metadata, ()
 
 
 def read_class_folders(found: Found, metadata: Mapping[Path, Row]) -> Corpus:
