@@ -449,7 +449,7 @@ class _Consonant(NamedTuple):
 
 _OFF_DB = -70.0
 
-# Levels, noise bands and loci rounded from the consonant tables of Klatt (1980).
+# Round figures in the manner of the consonant tables of Klatt (1980), good enough for speech that means nothing.
 _CONSONANTS = {
     "p": _Consonant(_OFF_DB, -24.0, 900.0, 1500.0, True, (300.0, 900.0, 2200.0)),
     "t": _Consonant(_OFF_DB, -16.0, 4200.0, 2500.0, True, (300.0, 1700.0, 2700.0)),
