@@ -57,8 +57,11 @@ def draw_confusion_matrix(report: Report) -> Figure:
     support = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, support, out=np.full(counts.shape, np.nan), where=support > 0)
     n_labels = len(report.labels)
-    side = n_labels * min(0.62, max(0.36, 9.0 / n_labels))
-    figure = _figure(max(4.4, side + 2.5), max(2.6, side + 1.05), "Confusion matrix", _summary(report))
+    side = n_labels * min(0.62 if n_labels > 5 else 0.9, max(0.36, 9.0 / n_labels))
+    # The cells are squares, so the room for names and colour bar is reckoned here: else one side would be cut off.
+    letters = max(len(label) for label in report.labels)
+    width, height = 1.07 * side + 1.7 + 0.06 * letters, side + 0.55 + 0.05 * letters
+    figure = _figure(max(4.4, width), height, "Confusion matrix", _summary(report))
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="cividis", vmin=0.0, vmax=np.nanmax(shares), aspect="equal")
     _write_cells(axes, np.asarray(image.cmap(image.norm(np.nan_to_num(shares)))), shares, counts)
@@ -73,7 +76,7 @@ def draw_confusion_matrix(report: Report) -> Figure:
     for spine in axes.spines.values():
         spine.set_visible(False)
     bar = figure.colorbar(image, ax=axes, fraction=0.045, pad=0.02)
-    bar.set_label("share of the true emotion's clips", size=TEXT_SIZE, color=INK)
+    bar.set_label("share of the true emotion", size=TEXT_SIZE, color=INK)
     bar.ax.yaxis.set_major_formatter(_percent_formatter())
     bar.ax.tick_params(labelsize=SMALL_SIZE, colors=INK)
     bar.outline.set_visible(False)
@@ -136,7 +139,8 @@ def draw_per_class_accuracy(report: Report) -> Figure:
     axes.set_xticks(range(n_labels), names, rotation=90 if crowded else 0)
     axes.set_ylabel("share recognised (recall)")
     axes.set_xlabel("true emotion (clips)")
-    axes.set_ylim(0.0, 1.0)
+    axes.set_ylim(0.0, 1.08)  # room for the figure above a bar of 100 %
+    axes.set_yticks(np.linspace(0.0, 1.0, 6))
     axes.set_xlim(-0.6, n_labels - 0.4)
     axes.yaxis.set_major_formatter(_percent_formatter())
     _style(axes, grid="y")
@@ -630,7 +634,7 @@ def _percent_formatter() -> Any:
 def _whole_numbers() -> Any:
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(integer=True)
+    return MaxNLocator(integer=True, min_n_ticks=1)
 
 
 def _outline() -> list[Any]:
@@ -666,6 +670,8 @@ def _epochs(history: History) -> FloatArray:
 def _curves(axes: Axes, history: History, columns: Mapping[str, tuple[str, str, str]], *, steps: bool = False) -> None:
     """Draw the columns that are there: name -> (label, colour, line style)."""
     epochs = _epochs(history)
+    if len(epochs) == 0:
+        raise SettingsError("a history without epochs; train for one epoch at least")
     for name, (label, colour, line) in columns.items():
         if _has(history, name):
             marker = "o" if len(epochs) == 1 else None  # a line of one point is invisible
@@ -673,7 +679,7 @@ def _curves(axes: Axes, history: History, columns: Mapping[str, tuple[str, str, 
                 epochs, _column(history, name), color=colour, ls=line, lw=1.6, marker=marker, label=label
             )
             drawn.set_drawstyle("steps-mid" if steps else "default")
-    axes.margins(x=0.02)
+    axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     axes.xaxis.set_major_locator(_whole_numbers())
     _style(axes, grid="y")
 
