@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from emogram.config import SpectrogramConfig
-from emogram.spectrogram import FloatArray, mel_filters, model_input, power_spectrum
+from emogram.spectrogram import FloatArray, mel_filters, model_input, power_spectrum, sum_bands
 
 N_MFCC = 40
 N_CHROMA = 12
@@ -168,7 +168,7 @@ def mfcc(power: FloatArray, config: SpectrogramConfig) -> FloatArray:
     """Return the mel cepstrum: the orthonormal DCT-II of the log-mel in dB, shape (n_frames, N_MFCC)."""
     import scipy.fft
 
-    cepstrum: FloatArray = scipy.fft.dct(_decibels(power @ mel_filters(config)), type=2, norm="ortho", axis=1)
+    cepstrum: FloatArray = scipy.fft.dct(_decibels(sum_bands(power, mel_filters(config))), type=2, norm="ortho", axis=1)
     return cepstrum[:, :N_MFCC]
 
 
@@ -186,7 +186,7 @@ def delta(values: FloatArray) -> FloatArray:
 
 def chroma(power: FloatArray, config: SpectrogramConfig) -> FloatArray:
     """Return the strength of each pitch class from C, relative to the strongest, shape (n_frames, N_CHROMA)."""
-    strengths: FloatArray = power @ _chroma_filters(config.sample_rate, config.n_fft)
+    strengths = sum_bands(power, _chroma_filters(config.sample_rate, config.n_fft))
     strengths /= strengths.max(axis=1, keepdims=True)
     return strengths
 

@@ -6,7 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -29,7 +29,7 @@ def worker_count(workers: int | None = None) -> int:
 
 def map_parallel(
     function: Callable[[Item], Result], items: Sequence[Item], *, workers: int | None = None
-) -> Iterator[tuple[int, Result | EmogramError]]:
+) -> Generator[tuple[int, Result | EmogramError], None, None]:
     """Yield `(index, function(items[index]))` as they become ready, in any order.
 
     An `EmogramError` raised for an item is yielded in place of its result; any other exception is a bug and is raised.

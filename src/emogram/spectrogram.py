@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float32]
 
+_BLOCK_FRAMES = 16
 MIN_POWER = 1e-10  # -100 dB re full scale: keeps the logarithm finite in digital silence
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
@@ -69,7 +70,7 @@ def log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
     Raises:
         AudioError: The waveform is shorter than one window.
     """
-    power: FloatArray = power_spectrum(waveform, config) @ mel_filters(config)
+    power = sum_bands(power_spectrum(waveform, config), mel_filters(config))
     decibels: FloatArray = np.float32(10.0) * np.log10(np.maximum(power, np.float32(MIN_POWER)))
     return decibels
 
@@ -95,6 +96,23 @@ def power_spectrum(waveform: FloatArray, config: SpectrogramConfig) -> FloatArra
     spectrum = scipy.fft.rfft(frames * _window(config.win_length, config.n_fft), axis=1, overwrite_x=True)
     power: FloatArray = np.square(spectrum.real) + np.square(spectrum.imag)
     return power
+
+
+def sum_bands(power: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return `power @ weights`, a few frames at a time.
+
+    Whole, the product is just large enough for a BLAS to share it between threads, which then wait for each other: on
+    two busy processors the log-mel of a clip took ten times as long. In blocks it costs the same as with one thread.
+
+    Args:
+        power: Shape (n_frames, n_bins).
+        weights: Shape (n_bins, n_bands).
+    """
+    summed = np.empty((len(power), weights.shape[1]), np.float32)
+    for first in range(0, len(power), _BLOCK_FRAMES):
+        block = slice(first, first + _BLOCK_FRAMES)
+        np.matmul(power[block], weights, out=summed[block])
+    return summed
 
 
 def trim(decibels: FloatArray, trim_db: float | None) -> FloatArray:
@@ -228,6 +246,7 @@ def open_picture(path: Path) -> Image:
     import warnings
 
     from PIL import Image as Images
+    from PIL import UnidentifiedImageError
 
     if not path.is_file():
         what = "is a folder, not a picture" if path.is_dir() else "no such file"
@@ -251,7 +270,7 @@ def open_picture(path: Path) -> Image:
             f"{path}: too many pixels; a picture may have {MAX_PICTURE_PIXELS // 10**6} million, make it smaller"
         ) from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:  # what Pillow raises for damaged files
-        reason = "not a PNG or JPEG" if isinstance(error, Images.UnidentifiedImageError) else str(error)
+        reason = "not a PNG or JPEG" if isinstance(error, UnidentifiedImageError) else str(error)
         raise PictureError(f"{path}: not a readable picture ({reason})") from None
 
 
