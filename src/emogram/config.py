@@ -119,6 +119,126 @@ class AugmentConfig(Settings):
     hard_class_strength: float = Field(1.5, ge=0.0, le=10.0, description="How much stronger, for hard classes.")
 
 
+class NetworkConfig(Settings):
+    """Which network, and how strongly it is held back from learning by heart."""
+
+    network: str = Field("emonet", description="Name of the network; see `emogram.network.NETWORKS`.")
+    width: float = Field(1.0, gt=0.0, le=8.0, description="Multiplies the number of channels of every layer.")
+    dropout: float = Field(0.4, ge=0.0, lt=1.0, description="Dropout before the answer.")
+    block_dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout of whole channels inside the blocks.")
+    l2: float = Field(0.0, ge=0.0, le=1.0, description="L2 penalty on the weights of convolutions and dense layers.")
+
+
+class TrainConfig(Settings):
+    """How a network is trained."""
+
+    epochs: int = Field(60, ge=1, le=10000, description="Number of times that the training clips are seen.")
+    batch_size: int = Field(16, ge=1, le=4096, description="Clips a step.")
+    train_frames: int = Field(128, ge=0, description="Log-mels are cut or padded to this many frames; 0: the longest.")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="Keras optimizer.")
+    learning_rate: float = Field(1e-3, gt=0.0, le=10.0, description="Highest learning rate.")
+    weight_decay: float = Field(0.02, ge=0.0, le=1.0, description="Decoupled weight decay, of adamw.")
+    schedule: Literal["cosine", "plateau", "constant"] = Field(
+        "cosine", description="Warm-up with cosine decay, ReduceLROnPlateau on validation loss, or neither."
+    )
+    warmup_epochs: float = Field(3.0, ge=0.0, description="Epochs of linear warm-up, of the cosine schedule.")
+    plateau_factor: float = Field(0.5, gt=0.0, lt=1.0, description="What the plateau schedule multiplies by.")
+    plateau_patience: int = Field(3, ge=1, description="Epochs without better validation loss before it does.")
+    early_stop_patience: int = Field(0, ge=0, description="Stop after this many epochs without a better model; 0: no.")
+    monitor: Literal["val_loss", "val_accuracy", "val_uar"] = Field(
+        "val_loss", description="What makes a model the best one so far."
+    )
+    weight_average: float = Field(
+        0.0, ge=0.0, lt=1.0, description="Judge and keep a running average of the weights with this memory; 0: do not."
+    )
+    label_smoothing: float = Field(0.1, ge=0.0, lt=1.0, description="Share of each target spread over all labels.")
+    class_weights: bool = Field(True, description="Weigh rare classes more, by their share of the training part.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Precision of the arithmetic of training; auto: bfloat16 where the processor has it."
+    )
+    seed: int = Field(0, ge=0, description="Seed of everything random; same seed, same numbers on one machine.")
+
+
+class SplitConfig(Settings):
+    """Which clips train, which choose the model, and which judge it."""
+
+    split: Literal["auto", "speaker", "random"] = Field(
+        "auto", description="Part by speakers, or at random; auto: by speakers where they are known."
+    )
+    protocol: str | None = Field(None, description="A named protocol: ravdess-si5 or random80.")
+    fold: int = Field(0, ge=0, description="Fold of the protocol.")
+    validation_speakers: tuple[str, ...] = Field((), description="Speakers that choose the model.")
+    test_speakers: tuple[str, ...] = Field((), description="Speakers that judge it.")
+    train_list: Path | None = Field(None, description="File that names the training clips, one path or stem a line.")
+    validation_list: Path | None = Field(None, description="File that names the validation clips, likewise.")
+    test_list: Path | None = Field(None, description="File that names the test clips, likewise.")
+    validation_share: float = Field(0.1, gt=0.0, lt=1.0, description="Share of speakers (or clips) that choose.")
+    test_share: float = Field(0.2, ge=0.0, lt=1.0, description="Share of speakers (or clips) that judge.")
+    split_seed: int = Field(0, ge=0, description="Seed of the parting.")
+
+
+class RunConfig(Settings):
+    """All settings of one training."""
+
+    spectrogram: SpectrogramConfig = Field(default_factory=SpectrogramConfig)
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
+    network: NetworkConfig = Field(default_factory=NetworkConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    split: SplitConfig = Field(default_factory=SplitConfig)
+
+
+# What a network was published or tuned with, where that differs from the defaults above.
+RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    # The origin's spectrogram CNN; PROTOCOLS.md, P2.
+    "baseline": {
+        "spectrogram": {"kind": "picture", "n_mels": 128, "n_fft": 1024, "win_length": 1024},
+        "augment": {
+            "brightness": 0.1,
+            "contrast": 0.1,
+            "time_masks": 1,
+            "time_mask_width": 16,
+            "frequency_masks": 1,
+            "frequency_mask_width": 16,
+            "time_stretch": 0.0,
+            "frequency_warp": 0.0,
+            "frequency_shift": 0.0,
+            "band_gain": 0.0,
+            "hard_classes": ["happy", "sad"],
+        },
+        "network": {"l2": 1e-3},
+        "train": {
+            "epochs": 30,
+            "batch_size": 32,
+            "optimizer": "adam",
+            "schedule": "plateau",
+            "monitor": "val_accuracy",
+            "label_smoothing": 0.1,
+        },
+    },
+}
+RECIPES["baseline-features"] = {
+    **RECIPES["baseline"],
+    "spectrogram": {**RECIPES["baseline"]["spectrogram"], "utterance_features": True},
+    "augment": {**RECIPES["baseline"]["augment"], "mixup_alpha": 0.2},
+    "train": {**RECIPES["baseline"]["train"], "label_smoothing": 0.3},
+}
+
+
+def run_config(values: Mapping[str, Mapping[str, Any]]) -> RunConfig:
+    """Build all settings of a training: what is given, else the recipe of the network, else the defaults.
+
+    Args:
+        values: Section -> setting -> value, as in a run's `config.toml`; anything may be left out.
+
+    Raises:
+        SettingsError: A section or setting is unknown or out of range.
+    """
+    network = values.get("network", {}).get("network", NetworkConfig().network)
+    recipe = RECIPES.get(network, {})
+    merged = {name: {**recipe.get(name, {}), **values.get(name, {})} for name in {*recipe, *values}}
+    return RunConfig.from_dict(merged)
+
+
 def _explain(error: ValidationError) -> str:
     lines = []
     for item in error.errors():

@@ -1,0 +1,194 @@
+"""Corpus -> model inputs in memory, by way of a cache on disk, with the checks that tell leaks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emogram import audio, features, spectrogram
+from emogram.config import SpectrogramConfig
+from emogram.corpora import Corpus, order_labels
+from emogram.errors import CorpusError, EmogramError
+from emogram.files import writing
+from emogram.parallel import map_parallel
+from emogram.pictures import read_picture_config
+from emogram.progress import SILENT, Progress
+from emogram.records import Clip
+
+HalfArray = npt.NDArray[np.float16]
+Indices = npt.NDArray[np.intp]
+
+FRONT_END = 1  # raise it when the same settings begin to give other numbers, so that old caches are not used
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip as a model takes it.
+
+    Attributes:
+        spectrogram: As `spectrogram.model_input`, in half precision, which holds it exactly.
+        features: Utterance features, shape (n_features,), or None.
+        content: Hash of the samples (or pixels), to tell the same recording under two names.
+    """
+
+    spectrogram: HalfArray
+    features: npt.NDArray[np.float32] | None
+    content: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Clips ready for a network. Row i of everything belongs to clip i.
+
+    Attributes:
+        clips: Those that could be read.
+        labels: Labels in order.
+        targets: Index of each clip's label, shape (n_clips,).
+        samples: Model inputs.
+        spectrogram: How they were made; None for pictures made elsewhere.
+        failed: Clips that could not be read, and why.
+    """
+
+    clips: tuple[Clip, ...]
+    labels: tuple[str, ...]
+    targets: npt.NDArray[np.intp]
+    samples: tuple[Sample, ...]
+    spectrogram: SpectrogramConfig | None
+    failed: tuple[tuple[Clip, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def inputs(self, indices: Sequence[int] | Indices) -> dict[str, npt.NDArray[np.float32]]:
+        """Stack the model inputs of clips whose spectrograms are equally long."""
+        chosen = [self.samples[index] for index in indices]
+        stacked = {"spectrogram": np.stack([sample.spectrogram for sample in chosen]).astype(np.float32)}
+        found = [sample.features for sample in chosen if sample.features is not None]
+        if found:
+            stacked["features"] = np.stack(found)
+        return stacked
+
+    def same_length_groups(self, indices: Indices, *, most: int = 64) -> list[Indices]:
+        """Part positions 0 .. len(indices) - 1 into groups of at most `most` clips of one length."""
+        by_length: dict[int, list[int]] = {}
+        for position, index in enumerate(indices):
+            by_length.setdefault(len(self.samples[index].spectrogram), []).append(position)
+        return [
+            np.asarray(positions[start : start + most])
+            for _, positions in sorted(by_length.items())
+            for start in range(0, len(positions), most)
+        ]
+
+    def content_hash(self, indices: Indices) -> str:
+        """Return one hash over the contents and labels of some clips, whatever their order and names."""
+        lines = sorted(f"{self.samples[index].content} {self.clips[index].label}" for index in indices)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def load_dataset(
+    corpus: Corpus,
+    config: SpectrogramConfig,
+    *,
+    labels: Sequence[str] | None = None,
+    cache: Path | None = None,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> Dataset:
+    """Turn every clip of a corpus into model input. Clips that cannot be read are left out and named in `failed`.
+
+    Args:
+        corpus: What `corpora.find_corpus` found.
+        config: How sound becomes input. For pictures only `picture_size` counts.
+        labels: The labels of a model; clips with others are left out and named. By default the corpus's own.
+        cache: Folder to keep inputs in, so that the next run need not make them again; None keeps none.
+        workers: Number of processes.
+        progress: Is told of each clip.
+
+    Raises:
+        CorpusError: Nothing in the corpus could be used.
+    """
+    known = tuple(labels) if labels is not None else corpus.labels
+    read = _read_picture if corpus.kind == "picture" else _read_sound
+    function = partial(_cached, read, config, None if cache is None else cache.resolve())
+    results: list[Sample | EmogramError | None] = [None] * len(corpus.clips)
+    with progress.task("reading", len(corpus.clips)) as task:
+        for index, result in map_parallel(function, corpus.clips, workers=workers):
+            results[index] = result
+            task.advance()
+    kept: list[tuple[Clip, Sample]] = []
+    failed: list[tuple[Clip, str]] = []
+    for clip, outcome in zip(corpus.clips, results, strict=True):
+        if isinstance(outcome, EmogramError):
+            failed.append((clip, str(outcome)))
+        elif clip.label not in known:
+            failed.append((clip, f"{clip.path}: label '{clip.label}' is not one of {', '.join(known)}"))
+        else:
+            assert outcome is not None, "every clip has a result"
+            kept.append((clip, outcome))
+    if not kept:
+        raise CorpusError(
+            f"{corpus.root}: none of its {len(corpus.clips)} clips can be used; the first: {failed[0][1]}"
+        )
+    present = known if labels is not None else order_labels({str(clip.label) for clip, _ in kept})
+    return Dataset(
+        clips=tuple(clip for clip, _ in kept),
+        labels=present,
+        targets=np.asarray([present.index(str(clip.label)) for clip, _ in kept], dtype=np.intp),
+        samples=tuple(sample for _, sample in kept),
+        spectrogram=read_picture_config(corpus.root) if corpus.kind == "picture" else config,
+        failed=tuple(failed),
+    )
+
+
+def default_cache() -> Path:
+    """Return the folder for model inputs: `EMOGRAM_CACHE`, else the user's cache folder."""
+    named = os.environ.get("EMOGRAM_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "emogram"
+
+
+def _read_sound(config: SpectrogramConfig, clip: Clip) -> Sample:
+    waveform = audio.load_clip(clip, sample_rate=config.sample_rate)
+    inputs = features.model_inputs(waveform, config)
+    content = hashlib.sha256(waveform.tobytes()).hexdigest()[:32]
+    return Sample(inputs["spectrogram"].astype(np.float16), inputs.get("features"), content)
+
+
+def _read_picture(config: SpectrogramConfig, clip: Clip) -> Sample:
+    pixels = spectrogram.resize_picture(spectrogram.open_picture(clip.path), config.picture_size)
+    content = hashlib.sha256(pixels.tobytes()).hexdigest()[:32]
+    return Sample(spectrogram.from_picture(pixels).astype(np.float16), None, content)
+
+
+def _cached(
+    read: Callable[[SpectrogramConfig, Clip], Sample], config: SpectrogramConfig, cache: Path | None, clip: Clip
+) -> Sample:
+    if cache is None or not clip.path.is_file():
+        return read(config, clip)
+    state = clip.path.stat()
+    key = f"{clip.path.resolve()} {state.st_size} {state.st_mtime_ns} {clip.start_s} {clip.end_s} {FRONT_END} "
+    name = hashlib.sha256((key + config.content_hash()).encode()).hexdigest()
+    file = cache / name[:2] / f"{name}.npz"
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return Sample(stored["spectrogram"], stored.get("features"), str(stored["content"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass  # not there yet, or cut short by a full disk: it is made again
+    sample = read(config, clip)
+    arrays: dict[str, Any] = {"spectrogram": sample.spectrogram, "content": np.asarray(sample.content)}
+    if sample.features is not None:
+        arrays["features"] = sample.features
+    with writing(file, durable=False) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
+    return sample

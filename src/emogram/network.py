@@ -1,0 +1,179 @@
+"""The networks, and the dict that names them. One definition each, for every Keras back end.
+
+A network is a function from the shape of the inputs, the number of labels and a `NetworkConfig` to a `keras.Model`
+whose inputs are named "spectrogram" (and "features") and whose output is the probability of each label. It uses only
+what Keras ships, so that its `.keras` file loads anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import layers, ops, regularizers
+
+from emogram.config import NetworkConfig
+from emogram.errors import SettingsError
+
+Tensor = Any  # a symbolic Keras tensor; Keras ships no types
+
+
+@dataclass(frozen=True)
+class InputShapes:
+    """What goes into a network.
+
+    Attributes:
+        spectrogram: (n_frames or None, n_mels, 1) for log-mels, (height, width, 3) for pictures.
+        n_features: Number of utterance features; 0 where there are none.
+    """
+
+    spectrogram: tuple[int | None, int, int]
+    n_features: int = 0
+
+
+def build_network(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.Model:
+    """Build the network that `config.network` names, with random weights from Keras' global seed.
+
+    Raises:
+        SettingsError: There is no such network, or it does not take such inputs.
+    """
+    if config.network not in NETWORKS:
+        raise SettingsError(f"unknown network '{config.network}'; expected one of {', '.join(NETWORKS)}")
+    wants_features = config.network in TAKES_FEATURES
+    if wants_features and not shapes.n_features:
+        raise SettingsError(f"network '{config.network}' also takes utterance features, which only sound has")
+    if shapes.n_features and not wants_features:
+        raise SettingsError(f"network '{config.network}' takes no utterance features; set utterance_features to false")
+    return NETWORKS[config.network](shapes, n_labels, config)
+
+
+def emonet(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.Model:
+    """Build the default network: residual blocks, then the moments that matter, weighed by attention.
+
+    Pre-pooled residual blocks with squeeze-and-excitation (Hu et al., CVPR 2018, arXiv:1709.01507) halve frequency
+    more often than time; attentive statistics pooling (Okabe et al., Interspeech 2018, arXiv:1803.10963) turns any
+    number of frames into one vector. Pictures are turned so that time is their first axis.
+    """
+    spectrogram = keras.Input(shapes.spectrogram, name="spectrogram")
+    x = layers.Rescaling(4.0, offset=-2.0)(spectrogram)  # [0, 1] -> [-2, 2]
+    if shapes.spectrogram[0] is not None:
+        x = layers.Permute((2, 1, 3))(x)
+    widths = [max(8, round(width * config.width / 8) * 8) for width in (24, 48, 96, 128)]
+    x = layers.ReLU()(_convolution(x, widths[0], kernel=5, strides=2, l2=config.l2))
+    for width, pool in zip(widths[1:], ((2, 2), (2, 2), (1, 2)), strict=True):
+        x = _residual(layers.AveragePooling2D(pool)(x), width, config)
+    x = _attentive_statistics(ops.mean(x, axis=2))
+    x = layers.Dropout(config.dropout)(x)
+    return keras.Model(spectrogram, _answer(x, n_labels, config), name="emonet")
+
+
+def baseline(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.Model:
+    """Build the origin's kind of network, for pictures: three plain blocks, global pooling, two dense layers."""
+    spectrogram = keras.Input(shapes.spectrogram, name="spectrogram")
+    x = _baseline_head(_baseline_body(spectrogram, config), config)
+    return keras.Model(spectrogram, _answer(x, n_labels, config), name="baseline")
+
+
+def baseline_features(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.Model:
+    """Build the origin's second idea: `baseline` beside a dense branch over standardised utterance features.
+
+    The standardisation is a layer of the network, so that it travels with it; `adapt_features` sets it.
+    """
+    spectrogram = keras.Input(shapes.spectrogram, name="spectrogram")
+    features = keras.Input((shapes.n_features,), name="features")
+    y = layers.Normalization(name="standardise")(features)
+    for width, share in ((128, 0.75), (64, 0.5)):
+        y = layers.Dense(width, activation="relu", kernel_regularizer=_penalty(config.l2))(y)
+        y = layers.BatchNormalization()(y)
+        y = layers.Dropout(config.dropout * share)(y)
+    x = layers.Concatenate()([_baseline_body(spectrogram, config), y])
+    x = _baseline_head(x, config)
+    inputs = {"spectrogram": spectrogram, "features": features}
+    return keras.Model(inputs, _answer(x, n_labels, config), name="baseline_features")
+
+
+NETWORKS: dict[str, Callable[[InputShapes, int, NetworkConfig], keras.Model]] = {
+    "emonet": emonet,
+    "baseline": baseline,
+    "baseline-features": baseline_features,
+}
+TAKES_FEATURES = frozenset({"baseline-features"})
+
+
+def adapt_features(network: keras.Model, features: Any) -> None:
+    """Set the standardisation of a two-input network from the training clips, features of shape (n, n_features)."""
+    network.get_layer("standardise").adapt(features)
+
+
+def _baseline_body(x: Tensor, config: NetworkConfig) -> Tensor:
+    """Three blocks as PROTOCOLS.md, P2, gives them: at `dropout` 0.4 their dropout is 0.2, 0.3 and 0.4."""
+    for width, share in ((64, 0.5), (128, 0.75), (256, 1.0)):
+        n_filters = max(8, round(width * config.width))
+        x = layers.Conv2D(n_filters, 3, activation="relu", kernel_regularizer=_penalty(config.l2))(x)
+        x = layers.MaxPooling2D(2)(x)
+        x = layers.BatchNormalization()(x)
+        x = layers.Dropout(config.dropout * share)(x)
+    return layers.GlobalAveragePooling2D()(x)
+
+
+def _baseline_head(x: Tensor, config: NetworkConfig) -> Tensor:
+    for width, share in ((256, 1.25), (128, 0.75)):
+        x = layers.Dense(
+            max(8, round(width * config.width)), activation="relu", kernel_regularizer=_penalty(config.l2)
+        )(x)
+        x = layers.Dropout(min(0.95, config.dropout * share))(x)
+    return x
+
+
+def _answer(x: Tensor, n_labels: int, config: NetworkConfig) -> Tensor:
+    # Single precision whatever the rest computes in: a softmax in half precision loses the small probabilities.
+    return layers.Dense(
+        n_labels, activation="softmax", kernel_regularizer=_penalty(config.l2), dtype="float32", name="probabilities"
+    )(x)
+
+
+def _residual(x: Tensor, width: int, config: NetworkConfig) -> Tensor:
+    y = layers.ReLU()(_convolution(x, width, kernel=3, l2=config.l2))
+    y = _squeeze_excite(_convolution(y, width, kernel=3, l2=config.l2))
+    if config.block_dropout:
+        y = layers.SpatialDropout2D(config.block_dropout)(y)
+    if x.shape[-1] != width:
+        x = _convolution(x, width, kernel=1, l2=config.l2)
+    return layers.ReLU()(layers.Add()([x, y]))
+
+
+def _convolution(x: Tensor, width: int, *, kernel: int, strides: int = 1, l2: float) -> Tensor:
+    x = layers.Conv2D(
+        width,
+        kernel,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        kernel_regularizer=_penalty(l2),
+    )(x)
+    # Trainings of a few thousand steps are over before Keras' default momentum of 0.99 has followed them.
+    return layers.BatchNormalization(momentum=0.9)(x)
+
+
+def _squeeze_excite(x: Tensor) -> Tensor:
+    width = x.shape[-1]
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.Dense(max(8, width // 8), activation="relu")(gate)
+    gate = layers.Dense(width, activation="sigmoid")(gate)
+    return layers.Multiply()([x, gate])
+
+
+def _attentive_statistics(x: Tensor) -> Tensor:
+    """Pool (n, n_frames, width) to the weighted mean and standard deviation of each channel, (n, 2 * width)."""
+    weights = layers.Dense(x.shape[-1])(layers.Dense(64, activation="tanh")(x))
+    weights = layers.Softmax(axis=1)(weights)
+    mean = ops.sum(weights * x, axis=1)
+    variance = ops.sum(weights * ops.square(x), axis=1) - ops.square(mean)
+    return layers.Concatenate()([mean, ops.sqrt(ops.maximum(variance, 1e-5))])
+
+
+def _penalty(l2: float) -> regularizers.Regularizer | None:
+    return regularizers.L2(l2) if l2 else None

@@ -1,0 +1,253 @@
+"""Which clips train, which choose the model, and which judge it, with no voice or recording on two sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from emogram.config import SplitConfig
+from emogram.dataset import Dataset, Indices
+from emogram.errors import CorpusError, SettingsError
+from emogram.protocols import RANDOM_WARNING, find_protocol
+from emogram.records import Clip
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three disjoint sets of clips.
+
+    Attributes:
+        train: Indices of the clips that train.
+        validation: Of those that choose epoch, learning rate, temperature and threshold.
+        test: Of those that judge, looked at once; empty where the split has none, as RANDOM80.
+        protocol: What must stand beside every figure.
+        warnings: What the reader should know.
+    """
+
+    train: Indices
+    validation: Indices
+    test: Indices
+    protocol: str
+    warnings: tuple[str, ...] = ()
+
+    def judging(self) -> tuple[str, Indices]:
+        """Return the name and clips of the part that judges: the test part, else the validation part."""
+        return ("test", self.test) if len(self.test) else ("validation", self.validation)
+
+
+def make_split(dataset: Dataset, config: SplitConfig) -> Split:
+    """Part a dataset as asked, and refuse what would leak.
+
+    Raises:
+        SettingsError: The settings contradict one another, or name speakers or files that are not there.
+        CorpusError: The corpus cannot be parted so: unknown speakers, too few of them, a class without training
+            clips, the same speaker or the same recording on two sides.
+    """
+    if len(dataset.labels) < 2:
+        raise CorpusError(f"only one class, '{dataset.labels[0]}'; at least two are needed to tell them apart")
+    given_speakers = bool(config.validation_speakers or config.test_speakers)
+    given_lists = bool(config.train_list or config.validation_list or config.test_list)
+    if sum([config.protocol is not None, given_speakers, given_lists]) > 1:
+        raise SettingsError("give one of a protocol, speakers or lists to part the clips by, not several")
+    if config.protocol is not None:
+        split = _by_protocol(dataset, config)
+    elif given_speakers:
+        split = _by_given_speakers(dataset, config)
+    elif given_lists:
+        split = _by_lists(dataset, config)
+    elif config.split == "random" or (config.split == "auto" and len(set(speakers_of(dataset.clips))) < 2):
+        split = _at_random(dataset, config.validation_share, config.split_seed, f"random split: {RANDOM_WARNING}")
+    else:
+        split = _by_speakers(dataset, config)
+    _check(dataset, split)
+    return split
+
+
+def speakers_of(clips: Sequence[Clip]) -> list[str | None]:
+    """Return the speaker of each clip, told apart by corpus; None where unknown."""
+    several = len({clip.corpus for clip in clips}) > 1
+    return [f"{clip.corpus}/{clip.speaker}" if several and clip.speaker else clip.speaker for clip in clips]
+
+
+def _by_protocol(dataset: Dataset, config: SplitConfig) -> Split:
+    protocol = find_protocol(str(config.protocol))
+    names = {clip.corpus for clip in dataset.clips}
+    if protocol.corpus is not None and names != {protocol.corpus}:
+        raise SettingsError(
+            f"protocol {protocol.name} is for the corpus '{protocol.corpus}'; this is {', '.join(sorted(names))}"
+        )
+    if not protocol.folds:
+        return _at_random(dataset, protocol.random_share, config.split_seed, protocol.says)
+    if config.fold >= len(protocol.folds):
+        raise SettingsError(f"fold {config.fold}; protocol {protocol.name} has folds 0 to {len(protocol.folds) - 1}")
+    fold = protocol.folds[config.fold]
+    warnings = []
+    if protocol.n_clips and len(dataset) != protocol.n_clips:
+        warnings.append(
+            f"protocol {protocol.name} is defined on {protocol.n_clips} clips and {len(dataset)} could be used, so the "
+            "figure cannot be compared with others"
+        )
+    says = f"{protocol.says}; fold {config.fold}"
+    return _parted(dataset, validation=fold.validation, test=fold.test, protocol=says, warnings=tuple(warnings))
+
+
+def _by_given_speakers(dataset: Dataset, config: SplitConfig) -> Split:
+    both = sorted(set(config.validation_speakers) & set(config.test_speakers))
+    if both:
+        raise SettingsError(f"speakers {', '.join(both)} stand in both validation_speakers and test_speakers")
+    if not config.validation_speakers:
+        raise SettingsError("validation_speakers is missing: without them no epoch can be chosen; name at least one")
+    says = f"given speakers; validation {', '.join(config.validation_speakers)}"
+    if config.test_speakers:
+        says += f"; test {', '.join(config.test_speakers)}, never heard in training"
+    return _parted(dataset, validation=config.validation_speakers, test=config.test_speakers, protocol=says)
+
+
+def _by_speakers(dataset: Dataset, config: SplitConfig) -> Split:
+    speakers = speakers_of(dataset.clips)
+    unknown = sum(speaker is None for speaker in speakers)
+    if unknown:
+        raise CorpusError(
+            f"{unknown} of {len(speakers)} clips have no known speaker, so they cannot be parted by speaker; add a "
+            "speaker column to a manifest, or ask for --split random"
+        )
+    names = sorted({str(speaker) for speaker in speakers})
+    if len(names) < 2:
+        raise CorpusError("only one speaker, so no voice is left to judge on; ask for --split random")
+    shuffled = [names[index] for index in np.random.default_rng(config.split_seed).permutation(len(names))]
+    n_validation = max(1, round(config.validation_share * len(names)))
+    n_test = max(1, round(config.test_share * len(names))) if config.test_share and len(names) > 2 else 0
+    n_validation = min(n_validation, len(names) - n_test - 1)
+    test, validation = sorted(shuffled[:n_test]), sorted(shuffled[n_test : n_test + n_validation])
+    warnings = (
+        () if n_test else ("too few speakers for a test part: judged on the validation speakers, who also chose",)
+    )
+    judged = f"test speakers {', '.join(test)}" if n_test else f"validation speakers {', '.join(validation)}"
+    says = f"split by speaker (seed {config.split_seed}): {judged} never heard in training"
+    return _parted(dataset, validation=validation, test=test, protocol=says, warnings=warnings)
+
+
+def _parted(
+    dataset: Dataset, *, validation: Iterable[str], test: Iterable[str], protocol: str, warnings: tuple[str, ...] = ()
+) -> Split:
+    validation, test = set(validation), set(test)
+    speakers = speakers_of(dataset.clips)
+    missing = sorted((validation | test) - set(speakers))
+    if missing:
+        known = ", ".join(sorted({str(speaker) for speaker in speakers if speaker is not None})) or "none"
+        raise SettingsError(f"no clips of speakers {', '.join(missing)}; the corpus has {known}")
+    part = np.asarray(["validation" if s in validation else "test" if s in test else "train" for s in speakers])
+    train, chosen, judged = (np.flatnonzero(part == name) for name in PARTS)
+    return Split(train, chosen, judged, protocol, warnings)
+
+
+def _by_lists(dataset: Dataset, config: SplitConfig) -> Split:
+    if config.validation_list is None:
+        raise SettingsError("validation_list is missing: without it no epoch can be chosen")
+    validation = _named_in(config.validation_list, dataset)
+    test = _named_in(config.test_list, dataset) if config.test_list else set()
+    others = set(range(len(dataset))) - validation - test
+    train = _named_in(config.train_list, dataset) if config.train_list else others
+    for one, other, first, second in (
+        (train, validation, "train", "validation"),
+        (train, test, "train", "test"),
+        (validation, test, "validation", "test"),
+    ):
+        if one & other:
+            name = dataset.clips[min(one & other)].path.name
+            raise SettingsError(f"{len(one & other)} clips stand in both the {first} and {second} list, {name} first")
+    parts = [np.asarray(sorted(part), dtype=np.intp) for part in (train, validation, test)]
+    warnings = []
+    speakers = speakers_of(dataset.clips)
+    shared = {speakers[i] for i in train} & {speakers[i] for i in validation | test} - {None}
+    if shared:
+        warnings.append(
+            f"the lists share {len(shared)} speakers between training and the other parts, so the figure is inflated "
+            "and says nothing about voices never heard"
+        )
+    says = "given lists" + ("; speakers shared" if shared else "")
+    return Split(parts[0], parts[1], parts[2], says, tuple(warnings))
+
+
+def _named_in(file: Path, dataset: Dataset) -> set[int]:
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: cannot be read as a list of clips, one path or stem a line ({error})") from None
+    by_name: dict[str, set[int]] = {}
+    for index, clip in enumerate(dataset.clips):
+        for name in (str(clip.path), clip.path.name, clip.path.stem):
+            by_name.setdefault(name, set()).add(index)
+    unknown = [line for line in lines if line not in by_name]
+    if unknown:
+        raise SettingsError(
+            f"{file}: {len(unknown)} of {len(lines)} lines name no clip of the corpus, first {unknown[0]}"
+        )
+    return set().union(*(by_name[line] for line in lines))
+
+
+def _at_random(dataset: Dataset, validation_share: float, seed: int, says: str) -> Split:
+    """Shuffle all clips; the same recording under two names goes to one side with its double."""
+    contents = [sample.content for sample in dataset.samples]
+    order = np.random.default_rng(seed).permutation(len(dataset))
+    wanted = round(validation_share * len(dataset))
+    validation = set(order[:wanted].tolist())
+    chosen_contents = {contents[index] for index in validation}
+    moved = [index for index in order[wanted:].tolist() if contents[index] in chosen_contents]
+    chosen = np.asarray(sorted(validation | set(moved)), dtype=np.intp)
+    train = np.setdiff1d(np.arange(len(dataset)), chosen)
+    return Split(train, chosen, np.asarray([], dtype=np.intp), says, (RANDOM_WARNING,))
+
+
+def _check(dataset: Dataset, split: Split) -> None:
+    for name, part in (("training", split.train), ("validation", split.validation)):
+        if not len(part):
+            raise CorpusError(f"no {name} clips are left; give this part more speakers or clips")
+    present = set(dataset.targets[split.train].tolist())
+    absent = [label for index, label in enumerate(dataset.labels) if index not in present]
+    if absent:
+        raise CorpusError(
+            f"no training clip of {', '.join(absent)}; every class needs clips of at least two speakers (or two clips, "
+            "at random): add some, or leave the class out"
+        )
+    _refuse_doubles(dataset, split)
+
+
+def _refuse_doubles(dataset: Dataset, split: Split) -> None:
+    """Refuse the same recording on two sides, or with two labels where training would see both."""
+    part_of: dict[str, tuple[str, int]] = {}
+    for name, part in zip(PARTS, (split.train, split.validation, split.test), strict=True):
+        for index in part.tolist():
+            content = dataset.samples[index].content
+            other_name, other = part_of.setdefault(content, (name, index))
+            if other_name != name:
+                raise CorpusError(
+                    f"the same recording stands in {other_name} and {name}: {dataset.clips[other].path.name} and "
+                    f"{dataset.clips[index].path.name}; remove one of them, or part by speaker"
+                )
+            if dataset.targets[index] != dataset.targets[other]:
+                raise CorpusError(
+                    f"the same recording has two labels: {dataset.clips[other].path} is '{dataset.clips[other].label}' "
+                    f"and {dataset.clips[index].path} is '{dataset.clips[index].label}'; remove one of them"
+                )
+
+
+def describe_split(dataset: Dataset, split: Split, config: SplitConfig) -> dict[str, object]:
+    """Return how clips were parted, for `model.json`: settings, speakers and number of clips of each part."""
+    speakers = np.asarray([speaker or "" for speaker in speakers_of(dataset.clips)])
+    parts = dict(zip(PARTS, (split.train, split.validation, split.test), strict=True))
+    return {
+        **{name: value for name, value in config.to_dict().items() if value not in ([], "")},
+        **{f"n_{name}": len(part) for name, part in parts.items()},
+        **{f"{name}_speakers": sorted(set(_chosen(speakers, part)) - {""}) for name, part in parts.items()},
+    }
+
+
+def _chosen(values: npt.NDArray[np.str_], part: Indices) -> list[str]:
+    return [str(value) for value in values[part]]
