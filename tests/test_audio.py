@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,16 @@ def test_a_truncated_file_gives_what_is_left_of_it(tmp_path: Path) -> None:
     expected = load_audio(path, sample_rate=16000)
     path.write_bytes(path.read_bytes()[: 44 + 2 * 8000])
     np.testing.assert_array_equal(load_audio(path, sample_rate=16000), expected[:8000])
+
+
+@pytest.mark.parametrize("name", ["müde.wav", "a b'c.wav", os.fsdecode(b"m\xfcde.wav")])
+def test_any_name_is_opened(tmp_path: Path, name: str) -> None:
+    soundfile.write(tmp_path / "tone.wav", _tone(16000), 16000)
+    try:
+        (tmp_path / "tone.wav").rename(tmp_path / name)
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    assert load_audio(tmp_path / name, sample_rate=16000).size == 16000
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -70,7 +70,7 @@ def decode(
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes)")
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(_openable(path)) as file:
             rate = int(file.samplerate)
             if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
                 raise AudioError(
@@ -97,6 +97,11 @@ def decode(
     return samples, rate
 
 
+def _openable(path: Path) -> Path | bytes:
+    # As bytes, soundfile also opens names that are not valid text, as old archives leave them behind.
+    return os.fsencode(path) if os.name == "posix" else path
+
+
 def _read_unmeasured(path: Path) -> npt.NDArray[np.float32]:
     """Read a file whose header leaves its length open, as FLAC from a pipe does; stops past `MAX_DURATION_S`."""
     import soundfile
@@ -108,7 +113,7 @@ def _read_unmeasured(path: Path) -> npt.NDArray[np.float32]:
             return False
 
     blocks = []
-    with Sequential(path) as file:
+    with Sequential(_openable(path)) as file:
         n_most = int(MAX_DURATION_S * file.samplerate) + 1
         n_read = 0
         while n_read < n_most and n_read * file.channels < MAX_VALUES:
