@@ -102,6 +102,28 @@ def _openable(path: Path) -> Path | bytes:
     return os.fsencode(path) if os.name == "posix" else path
 
 
+def probe(path: str | Path) -> tuple[float | None, int, int]:
+    """Read what the header of a sound file says, without decoding it.
+
+    Returns:
+        Duration in seconds, or None where the header leaves it open; the file's own sample rate in Hz; its channels.
+
+    Raises:
+        AudioError: The file is missing or unreadable.
+    """
+    import soundfile
+
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"{path}: no such file")
+    try:
+        with soundfile.SoundFile(path) as file:
+            duration_s = None if file.frames >= _UNKNOWN_FRAMES else file.frames / file.samplerate
+            return duration_s, int(file.samplerate), int(file.channels)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path}: {_why_unreadable(path, error.error_string)}") from None
+
+
 def _read_unmeasured(path: Path) -> npt.NDArray[np.float32]:
     """Read a file whose header leaves its length open, as FLAC from a pipe does; stops past `MAX_DURATION_S`."""
     import soundfile

@@ -74,6 +74,14 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def json_line(value: Any) -> str:
+    """Return `value` as JSON on one line, with nulls as `write_json`.
+
+    In ASCII, so that it passes any terminal or pipe, even with a file name in it that is not valid text.
+    """
+    return json.dumps(_finite(value), allow_nan=False)
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
