@@ -63,7 +63,7 @@ def emonet(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.M
     widths = [max(8, round(width * config.width / 8) * 8) for width in (24, 48, 96, 128)]
     x = layers.ReLU()(_convolution(x, widths[0], kernel=5, strides=2, l2=config.l2))
     for width, pool in zip(widths[1:], ((2, 2), (2, 2), (1, 2)), strict=True):
-        x = _residual(layers.AveragePooling2D(pool)(x), width, config)
+        x = _residual(layers.AveragePooling2D(pool, padding="same")(x), width, config)
     x = _attentive_statistics(ops.mean(x, axis=2))
     x = layers.Dropout(config.dropout)(x)
     return keras.Model(spectrogram, _answer(x, n_labels, config), name="emonet")

@@ -1,0 +1,112 @@
+"""Training clips -> augmented batches, the same ones for the same seed, epoch and step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from emogram.augment import LOG_MEL_AXES, PICTURE_AXES, augment, cutmix, mixup
+from emogram.config import AugmentConfig, TrainConfig
+from emogram.dataset import Dataset, HalfArray, Indices
+
+FloatArray = npt.NDArray[np.float32]
+Batch = tuple[dict[str, FloatArray] | FloatArray, FloatArray, FloatArray]
+
+
+class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """What `keras.Model.fit` trains on: every epoch in a new order, every clip changed anew.
+
+    All randomness comes from (seed, epoch, step), so that a batch does not depend on how it was reached.
+    """
+
+    def __init__(self, dataset: Dataset, indices: Indices, *, train: TrainConfig, augmentation: AugmentConfig) -> None:
+        """Take the training part of a dataset.
+
+        Args:
+            dataset: All clips.
+            indices: Those that train.
+            train: Batch size, length, seed, class weights.
+            augmentation: How clips are changed.
+        """
+        super().__init__(workers=1)
+        self._dataset = dataset
+        self._indices = indices
+        self._train = train
+        self._augmentation = augmentation
+        self._axes = LOG_MEL_AXES if dataset.samples[0].spectrogram.shape[-1] == 1 else PICTURE_AXES
+        self._one_hot = np.eye(len(dataset.labels), dtype=np.float32)
+        targets = dataset.targets[indices]
+        self.class_weights = balanced_weights(targets, len(dataset.labels)) if train.class_weights else None
+        self.strength_of_label = np.ones(len(dataset.labels), dtype=np.float32)
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Return the number of steps of an epoch."""
+        return -(-len(self._indices) // self._train.batch_size)
+
+    def on_epoch_end(self) -> None:
+        """Turn to the next epoch; Keras calls it."""
+        self.epoch += 1
+
+    def __getitem__(self, step: int) -> Batch:
+        """Return inputs, targets and sample weights of one step."""
+        order = np.random.default_rng((self._train.seed, self.epoch)).permutation(self._indices)
+        # Parts of nearly equal size: a last batch of one clip would upset batch normalisation.
+        chosen = np.array_split(order, len(self))[step]
+        rng = np.random.default_rng((self._train.seed, self.epoch, step))
+        spectrograms = [self._dataset.samples[index].spectrogram for index in chosen]
+        n_frames = self._train.train_frames or max(len(one) for one in spectrograms)
+        batch = (
+            np.stack([cut_or_pad(one, n_frames, rng) for one in spectrograms])
+            if self._axes is LOG_MEL_AXES
+            else np.stack(spectrograms)
+        ).astype(np.float32)
+        labels = self._dataset.targets[chosen]
+        batch = augment(batch, self._augmentation, self._axes, rng, strength=self.strength_of_label[labels])
+        found = [self._dataset.samples[index].features for index in chosen]
+        features = None if found[0] is None else np.stack([one for one in found if one is not None])
+        return self._weighed(*self._mixed(batch, self._one_hot[labels], features, rng))
+
+    def _mixed(
+        self, batch: FloatArray, targets: FloatArray, features: FloatArray | None, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        config = self._augmentation
+        ways = [way for way, alpha in (("mixup", config.mixup_alpha), ("cutmix", config.cutmix_alpha)) if alpha > 0]
+        if not ways or rng.random() >= config.mix_probability:
+            return batch, targets, features
+        if ways[rng.integers(len(ways))] == "mixup":
+            batch, targets, partner, share = mixup(batch, targets, config.mixup_alpha, rng)
+        else:
+            batch, targets, partner, share = cutmix(batch, targets, config.cutmix_alpha, self._axes, rng)
+        if features is not None:
+            features = features * share[:, np.newaxis] + features[partner] * (1 - share[:, np.newaxis])
+        return batch, targets, features
+
+    def _weighed(self, batch: FloatArray, targets: FloatArray, features: FloatArray | None) -> Batch:
+        weights = np.ones(len(batch), dtype=np.float32) if self.class_weights is None else targets @ self.class_weights
+        inputs: Any = batch if features is None else {"spectrogram": batch, "features": features}
+        return inputs, targets, weights
+
+
+def balanced_weights(targets: npt.NDArray[np.intp], n_labels: int) -> FloatArray:
+    """Return a weight for each label, n / (n_labels * count), so that each label weighs the same in all.
+
+    King and Zeng, "Logistic regression in rare events data", Political Analysis 9 (2001), 137-163; scikit-learn's
+    "balanced". Labels without clips get 0.
+    """
+    counts = np.bincount(targets, minlength=n_labels)
+    present = int(np.count_nonzero(counts))
+    return np.where(counts > 0, len(targets) / (present * np.maximum(counts, 1)), 0.0).astype(np.float32)
+
+
+def cut_or_pad(spectrogram: HalfArray, n_frames: int, rng: np.random.Generator) -> HalfArray:
+    """Return a random stretch of `n_frames`, or the whole at a random place in silence, shape (n_frames, n_mels, 1)."""
+    spare = len(spectrogram) - n_frames
+    if spare >= 0:
+        start = int(rng.integers(spare + 1))
+        return spectrogram[start : start + n_frames]
+    before = int(rng.integers(-spare + 1))
+    return np.pad(spectrogram, ((before, -spare - before), (0, 0), (0, 0)))

@@ -1,0 +1,200 @@
+"""What happens between the epochs of a training: validation, the best model, the history, the reader's screen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from emogram import metrics
+from emogram.batches import TrainingBatches
+from emogram.dataset import Dataset, Indices
+from emogram.errors import MissingExtraError
+from emogram.export import run_network
+from emogram.files import writing
+from emogram.progress import Progress, Task
+from emogram.writers import write_history
+
+Logs = dict[str, Any]
+History = dict[str, list[float]]
+
+
+class Validate(keras.callbacks.Callback):  # type: ignore[misc]
+    """Judge the network on the validation part after each epoch; must stand before all that read its results.
+
+    The judged network is `twin`, in single precision, with the weights of the trained one or their running average:
+    it is the one that is kept, so what is measured is what ships. Adds "val_loss" (negative log-likelihood),
+    "val_accuracy", "val_uar" and "val_recall_<label>" to the epoch's logs, and "learning_rate".
+    """
+
+    def __init__(self, twin: keras.Model, dataset: Dataset, indices: Indices, *, weight_average: float) -> None:
+        """Take the single-precision twin and the validation part."""
+        super().__init__()
+        self._twin = twin
+        self._dataset = dataset
+        self._indices = indices
+        self._memory = weight_average
+        self._average: list[npt.NDArray[np.float32]] | None = None
+        self._steps = 0
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Move the running average of the weights."""
+        if not self._memory:
+            return
+        weights = self.model.get_weights()
+        # A short memory at the start, so that the random first weights are soon forgotten.
+        self._steps += 1
+        memory = min(self._memory, self._steps / (self._steps + 10))
+        if self._average is None:
+            self._average = weights
+            return
+        for average, current in zip(self._average, weights, strict=True):
+            if np.issubdtype(average.dtype, np.floating):
+                average += (1 - memory) * (current - average)
+            else:
+                average[...] = current
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Judge, and put the results into `logs`."""
+        assert logs is not None, "Keras gives logs"
+        self._twin.set_weights(self.model.get_weights() if self._average is None else self._average)
+        probabilities = network_probabilities(self._twin, self._dataset, self._indices)
+        targets = self._dataset.targets[self._indices]
+        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        if not np.isfinite(probabilities).all():
+            logs.update(val_loss=math.inf, val_accuracy=0.0, val_uar=0.0)
+            return
+        logs["val_loss"] = metrics.nll(probabilities, targets)
+        logs["val_accuracy"] = metrics.accuracy(targets, probabilities)
+        logs["val_uar"] = metrics.uar(targets, probabilities)
+        for label, scores in metrics.per_class_scores(targets, probabilities, self._dataset.labels).items():
+            logs[f"val_recall_{label}"] = scores["recall"]
+
+
+class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]
+    """Save the network whenever it is better than all before, never half-written, and mark the epoch as "best"."""
+
+    def __init__(self, twin: keras.Model, path: Path, *, monitor: str) -> None:
+        """Save `twin` to `path` when the log `monitor` improves: falls for a loss, rises otherwise."""
+        super().__init__()
+        self._twin = twin
+        self._path = path
+        self._monitor = monitor
+        self.best_epoch: int | None = None
+        self._best = -math.inf
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Save if better."""
+        value = float((logs or {})[self._monitor])
+        score = -value if self._monitor.endswith("loss") else value
+        better = math.isfinite(score) and score > self._best
+        if logs is not None:
+            logs["best"] = float(better)
+        if better:
+            with writing(self._path) as temporary:
+                self._twin.save(temporary)
+            self._best, self.best_epoch = score, epoch
+
+
+class EmphasizeHard(keras.callbacks.Callback):  # type: ignore[misc]
+    """Augment those classes more strongly whose validation recall lies below the mean."""
+
+    def __init__(self, batches: TrainingBatches, labels: tuple[str, ...], *, strength: float) -> None:
+        """Set the strengths of `batches` after each epoch."""
+        super().__init__()
+        self._batches = batches
+        self._labels = labels
+        self._strength = strength
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Find the hard classes anew."""
+        recalls = np.asarray([(logs or {}).get(f"val_recall_{label}", np.nan) for label in self._labels])
+        hard = recalls < np.nanmean(recalls)
+        self._batches.strength_of_label = np.where(hard, self._strength, 1.0).astype(np.float32)
+
+
+class Record(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keep the history, on disk after every epoch: `history.csv` and TensorBoard's event files."""
+
+    def __init__(self, file: Path, tensorboard: Path) -> None:
+        """Write the history to `file` and events into the folder `tensorboard`."""
+        super().__init__()
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise MissingExtraError("training", "train") from None
+        self._file = file
+        self._events = SummaryWriter(str(tensorboard))
+        self.history: History = {"epoch": []}
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Add one row."""
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        for name, value in row.items():
+            self.history.setdefault(name, [math.nan] * (len(self.history["epoch"]) - (name != "epoch"))).append(value)
+        width = len(self.history["epoch"])
+        for values in self.history.values():
+            values.extend([math.nan] * (width - len(values)))
+        write_history(self._file, self.history)
+        for name, value in row.items():
+            if name != "epoch":
+                self._events.add_scalar(name, value, epoch + 1)
+        self._events.flush()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Close the event file."""
+        self._events.close()
+
+
+class Tell(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tell the reader how far the training is; must stand last."""
+
+    def __init__(self, task: Task, progress: Progress, *, n_clips: int, n_epochs: int, keep: KeepBest) -> None:
+        """Report clips to `task` and a line for each epoch to `progress`."""
+        super().__init__()
+        self._task = task
+        self._progress = progress
+        self._n_clips = n_clips
+        self._n_epochs = n_epochs
+        self._keep = keep
+        self._told = 0
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Advance by the clips of one step."""
+        done = round((batch + 1) * self._n_clips / self.params["steps"])
+        note = " ".join(f"{name} {float(value):.3f}" for name, value in (logs or {}).items())
+        self._task.advance(done - self._told, note=note)
+        self._told = done
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Say the results of the epoch in one line, the recall of each class among them."""
+        self._told = 0
+        best = "  * best so far" if self._keep.best_epoch == epoch else ""
+        self._progress.say(f"epoch {epoch + 1:>3}/{self._n_epochs}  {epoch_line(logs or {})}{best}")
+
+
+def epoch_line(logs: Mapping[str, float]) -> str:
+    """Return the results of an epoch in one line."""
+    numbers = (
+        f"loss {logs.get('loss', math.nan):.3f}  accuracy {logs.get('accuracy', math.nan):6.1%}  |  validation loss "
+        f"{logs['val_loss']:.3f}  accuracy {logs['val_accuracy']:6.1%}  UAR {logs['val_uar']:6.1%}"
+    )
+    recalls = " ".join(
+        f"{name.removeprefix('val_recall_')[:5]} {value:3.0%}"
+        for name, value in logs.items()
+        if name.startswith("val_recall_")
+    )
+    return f"{numbers}  |  {recalls}"
+
+
+def network_probabilities(network: keras.Model, dataset: Dataset, indices: Indices) -> npt.NDArray[np.float32]:
+    """Return what a Keras network says of some clips, each at its own length; shape (len(indices), n_labels)."""
+    probabilities = np.zeros((len(indices), len(dataset.labels)), dtype=np.float32)
+    for positions in dataset.same_length_groups(indices):
+        probabilities[positions] = run_network(network, dataset.inputs(indices[positions]))
+    return probabilities

@@ -1,0 +1,100 @@
+"""A sealed model and a part of a dataset -> probabilities, report, tables and plots.
+
+Training, evaluation and cross-validation all judge here, on the ONNX model that ships and not on the one that trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from emogram import metrics, plots
+from emogram.calibration import soften
+from emogram.classifier import Classifier, Probabilities
+from emogram.dataset import Dataset, Indices
+from emogram.progress import SILENT, Progress
+from emogram.records import Clip, Prediction, Report
+from emogram.writers import write_metrics, write_predictions_csv
+
+METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.csv"
+PLOTS_FOLDER = "plots"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a model says of some clips, and how good that is.
+
+    Attributes:
+        report: The figures.
+        clips: The clips.
+        probabilities: Calibrated, shape (n_clips, n_labels), in the order of `clips` and `report.labels`.
+        plots: Files drawn.
+    """
+
+    report: Report
+    clips: tuple[Clip, ...]
+    probabilities: Probabilities
+    plots: tuple[Path, ...]
+
+
+def clip_probabilities(
+    classifier: Classifier, dataset: Dataset, indices: Indices, *, progress: Progress = SILENT
+) -> Probabilities:
+    """Return what a model says of some clips, each at its own length; calibrated, shape (len(indices), n_labels)."""
+    probabilities = np.zeros((len(indices), len(dataset.labels)))
+    with progress.task("judging", len(indices)) as task:
+        for positions in dataset.same_length_groups(indices, most=16):
+            probabilities[positions] = classifier.probabilities(dataset.inputs(indices[positions]))
+            task.advance(len(positions))
+    return probabilities
+
+
+def judge_clips(
+    clips: Sequence[Clip],
+    probabilities: Probabilities,
+    labels: Sequence[str],
+    out: Path,
+    *,
+    protocol: str,
+    history: Mapping[str, Sequence[float]] | None = None,
+    temperature: float = 1.0,
+    threshold: float = 0.0,
+) -> Judgement:
+    """Judge probabilities and write `metrics.json`, `predictions.csv` and `plots/` into `out`.
+
+    Args:
+        clips: Clips; the label of each is the truth.
+        probabilities: Calibrated, shape (n_clips, n_labels).
+        labels: Labels in order.
+        out: Folder for the results.
+        protocol: What must stand beside the figures.
+        history: The training's, for its curves.
+        temperature: By which the probabilities were softened, for the picture of what that did; 1: they were not.
+        threshold: Confidence below which a prediction counts as unsure.
+    """
+    targets = np.asarray([list(labels).index(str(clip.label)) for clip in clips], dtype=np.intp)
+    report = metrics.judge(targets, probabilities, labels, clips, protocol=protocol)
+    write_metrics(out / METRICS_FILE, report)
+    rows = [(clip, as_prediction(row, labels, threshold)) for clip, row in zip(clips, probabilities, strict=True)]
+    write_predictions_csv(out / PREDICTIONS_FILE, rows, labels=labels)
+    drawn = plots.save_all(
+        report,
+        targets,
+        soften(probabilities, 1.0 / temperature),
+        history,
+        out / PLOTS_FOLDER,
+        clips=clips,
+        calibrated=probabilities if temperature != 1.0 else None,
+    )
+    return Judgement(report, tuple(clips), probabilities, tuple(drawn))
+
+
+def as_prediction(row: Probabilities, labels: Sequence[str], threshold: float) -> Prediction:
+    """Turn the probabilities of one clip, shape (n_labels,), into a `Prediction`."""
+    best = int(np.argmax(row))
+    scores = {label: float(score) for label, score in zip(labels, row, strict=True)}
+    return Prediction(labels[best], scores, float(row[best]), bool(row[best] < threshold))

@@ -1,0 +1,369 @@
+"""Corpus and settings -> a run folder with the best model, sealed and judged."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tomli_w
+
+from emogram import __version__
+from emogram.batches import TrainingBatches
+from emogram.bundle import KERAS_FILE, ONNX_FILE, ModelInfo, TrainingCorpus, model_card, seal
+from emogram.calibration import choose_threshold, fit_temperature, soften
+from emogram.callbacks import EmphasizeHard, History, KeepBest, Record, Tell, Validate
+from emogram.classifier import Classifier
+from emogram.config import RunConfig, SpectrogramConfig, TrainConfig
+from emogram.corpora import Corpus
+from emogram.dataset import Dataset, load_dataset
+from emogram.errors import EmogramError, SettingsError
+from emogram.export import export_onnx
+from emogram.features import N_FEATURES
+from emogram.files import write_json, write_text
+from emogram.judging import Judgement, clip_probabilities, judge_clips
+from emogram.network import InputShapes, adapt_features, build_network
+from emogram.pictures import read_picture_config
+from emogram.progress import SILENT, Progress
+from emogram.records import Clip, Report
+from emogram.splits import Split, describe_split, make_split
+
+MODEL_FOLDER = "model"
+AUTO = "auto"  # in place of the names of hard classes
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training gave.
+
+    Attributes:
+        run: The run folder.
+        judgement: What the best model says of the part that judges.
+        judged_on: "test", or "validation" where the split has no test part.
+        failed: Clips that could not be used, and why.
+        warnings: What the reader should know.
+        interrupted: True where Ctrl-C ended it early; the best model until then was sealed and judged.
+        seconds: How long it took, reading to plots.
+    """
+
+    run: Path
+    judgement: Judgement
+    judged_on: str
+    failed: tuple[tuple[Clip, str], ...]
+    warnings: tuple[str, ...]
+    interrupted: bool
+    seconds: float
+
+    @property
+    def report(self) -> Report:
+        """The figures."""
+        return self.judgement.report
+
+    @property
+    def plots(self) -> tuple[Path, ...]:
+        """The files drawn."""
+        return self.judgement.plots
+
+
+def train(
+    corpus: Corpus,
+    config: RunConfig,
+    out: Path,
+    *,
+    cache: Path | None = None,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> TrainResult:
+    """Train a network, keep its best epoch, export, calibrate and judge it.
+
+    Args:
+        corpus: Clips of sound, or pictures of it.
+        config: All settings.
+        out: The run folder; see DESIGN.md for what is in it.
+        cache: Folder that keeps model inputs between runs; None keeps none.
+        workers: Number of processes that read clips.
+        progress: Is told how far it is.
+
+    Raises:
+        CorpusError: The corpus cannot be used or parted as asked.
+        SettingsError: Settings contradict one another or the corpus.
+        OutputError: Something could not be written; the best model so far stands.
+        EmogramError: The loss became infinite before any epoch was good.
+        KeyboardInterrupt: Ctrl-C before there was a model.
+    """
+    started = time.monotonic()
+    config = fit_to_corpus(config, corpus)
+    dataset = load_dataset(corpus, config.spectrogram, cache=cache, workers=workers, progress=progress)
+    split = make_split(dataset, config.split)
+    write_text(out / "config.toml", tomli_w.dumps(config.to_dict()))
+    write_json(out / "environment.json", describe_environment())
+    warnings = [*corpus.warnings, *split.warnings]
+    history, interrupted = fit(dataset, split, config, out, progress=progress)
+    judgement = finish(corpus, dataset, split, config, out, history, progress=progress)
+    return TrainResult(
+        run=out,
+        judgement=judgement,
+        judged_on=split.judging()[0],
+        failed=dataset.failed,
+        warnings=tuple(warnings),
+        interrupted=interrupted,
+        seconds=time.monotonic() - started,
+    )
+
+
+def fit_to_corpus(config: RunConfig, corpus: Corpus) -> RunConfig:
+    """Return the settings with which a corpus of pictures can be trained on; those for sound as they are.
+
+    Raises:
+        SettingsError: The network wants what pictures do not have.
+    """
+    if corpus.kind == "audio":
+        return config
+    if config.spectrogram.utterance_features:
+        raise SettingsError(
+            f"network '{config.network.network}' takes utterance features, which pictures do not have; "
+            "train it on sound"
+        )
+    made_with = read_picture_config(corpus.root)
+    size = config.spectrogram.picture_size
+    if made_with is not None and made_with.picture_size == size:
+        return config.model_copy(update={"spectrogram": made_with})
+    return config.model_copy(update={"spectrogram": SpectrogramConfig(kind="picture", picture_size=size)})
+
+
+def fit(
+    dataset: Dataset, split: Split, config: RunConfig, out: Path, *, progress: Progress = SILENT
+) -> tuple[History, bool]:
+    """Train on one part, choose on another, and leave the best epoch in `out/model/best.keras`.
+
+    Returns:
+        The history, and whether Ctrl-C ended it early.
+    """
+    settings = config.train
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(settings.seed)
+    shapes = input_shapes(config.spectrogram)
+    twin = build_network(shapes, len(dataset.labels), config.network)
+    with computing_in(settings.precision):
+        network = build_network(shapes, len(dataset.labels), config.network)
+    network.set_weights(twin.get_weights())
+    if shapes.n_features:
+        found = [dataset.samples[index].features for index in split.train]
+        adapt_features(network, np.stack([one for one in found if one is not None]))
+    batches = TrainingBatches(dataset, split.train, train=settings, augmentation=config.augment)
+    network.compile(
+        optimizer=make_optimizer(settings, steps_per_epoch=len(batches)),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=False,
+    )
+    keep = KeepBest(twin, out / MODEL_FOLDER / KERAS_FILE, monitor=settings.monitor)
+    record = Record(out / "history.csv", out / "tensorboard")
+    interrupted = False
+    with progress.task("training", settings.epochs * len(split.train)) as task:
+        tell = Tell(task, progress, n_clips=len(split.train), n_epochs=settings.epochs, keep=keep)
+        callbacks = [
+            Validate(twin, dataset, split.validation, weight_average=settings.weight_average),
+            keep,
+            *schedule_callbacks(settings),
+            *hard_class_callbacks(batches, dataset.labels, config),
+            record,
+            tell,
+            keras.callbacks.TerminateOnNaN(),
+        ]
+        try:
+            network.fit(batches, epochs=settings.epochs, callbacks=callbacks, verbose=0)
+        except KeyboardInterrupt:
+            if keep.best_epoch is None:
+                raise
+            interrupted = True
+            progress.say("stopped by Ctrl-C; the best model so far is being sealed and judged")
+    if keep.best_epoch is None:
+        raise EmogramError("the loss became infinite before any epoch was good; lower the learning rate and try again")
+    return record.history, interrupted
+
+
+def finish(
+    corpus: Corpus,
+    dataset: Dataset,
+    split: Split,
+    config: RunConfig,
+    out: Path,
+    history: History,
+    *,
+    progress: Progress = SILENT,
+) -> Judgement:
+    """Export the best epoch, calibrate it on the validation part, judge it on the test part, and seal it."""
+    folder = out / MODEL_FOLDER
+    best = keras.saving.load_model(folder / KERAS_FILE, compile=False)
+    groups = dataset.same_length_groups(split.validation, most=4)
+    export_onnx(best, folder / ONNX_FILE, samples=[dataset.inputs(split.validation[group]) for group in groups])
+    info = describe_model(corpus, dataset, split, config)
+    classifier = Classifier(seal(folder, info, model_card(info)))
+    raw = clip_probabilities(classifier, dataset, split.validation)
+    targets = dataset.targets[split.validation]
+    temperature = fit_temperature(raw, targets)
+    threshold = choose_threshold(soften(raw, temperature), targets)
+    part, indices = split.judging()
+    judged = soften(clip_probabilities(classifier, dataset, indices, progress=progress), temperature)
+    protocol = split.protocol
+    if part == "validation":
+        protocol += "; judged on the validation part, which also chose the epoch and the calibration"
+    judgement = judge_clips(
+        [dataset.clips[index] for index in indices],
+        judged,
+        dataset.labels,
+        out,
+        protocol=protocol,
+        history=history,
+        temperature=temperature,
+        threshold=threshold,
+    )
+    report = judgement.report
+    final = info.model_copy(
+        update={
+            "temperature": temperature,
+            "abstain_threshold": threshold,
+            "protocol": report.protocol,
+            "metrics": dict(report.metrics),
+        }
+    )
+    seal(folder, final, model_card(final, report=report))
+    return judgement
+
+
+def describe_model(corpus: Corpus, dataset: Dataset, split: Split, config: RunConfig) -> ModelInfo:
+    """Return what `model.json` says before the model was calibrated and judged."""
+    shapes = input_shapes(config.spectrogram)
+    trained_on = []
+    for name in sorted({dataset.clips[index].corpus for index in split.train}):
+        indices = np.asarray([index for index in split.train if dataset.clips[index].corpus == name])
+        speakers = {dataset.clips[index].speaker for index in indices} - {None}
+        trained_on.append(
+            TrainingCorpus(
+                corpus=name or corpus.name,
+                n_clips=len(indices),
+                n_speakers=len(speakers) or None,
+                content_hash=dataset.content_hash(indices),
+                licence=corpus.licence,
+            )
+        )
+    network = config.network.to_dict()
+    return ModelInfo(
+        labels=dataset.labels,
+        spectrogram=dataset.spectrogram,
+        network={"name": network.pop("network"), **network},
+        input_shape=shapes.spectrogram,
+        inputs=("spectrogram", "features") if shapes.n_features else ("spectrogram",),
+        trained_on=tuple(trained_on),
+        split=describe_split(dataset, split, config.split),
+        protocol=split.protocol,
+        seed=config.train.seed,
+        created=datetime.datetime.now(datetime.UTC).date().isoformat(),
+    )
+
+
+def input_shapes(config: SpectrogramConfig) -> InputShapes:
+    """Return what a network is given under some settings."""
+    return InputShapes(config.input_shape(), N_FEATURES if config.utterance_features else 0)
+
+
+def make_optimizer(settings: TrainConfig, *, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Build the optimizer with its learning rate, or the cosine schedule of it (SGDR without restarts).
+
+    Loshchilov and Hutter, ICLR 2017, arXiv:1608.03983; warm-up: Goyal et al. 2017, arXiv:1706.02677.
+    """
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = settings.learning_rate
+    if settings.schedule == "cosine":
+        n_steps = settings.epochs * steps_per_epoch
+        n_warmup = min(round(settings.warmup_epochs * steps_per_epoch), n_steps // 2)
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=settings.learning_rate * (0.01 if n_warmup else 1.0),
+            decay_steps=max(1, n_steps - n_warmup),
+            alpha=0.01,
+            warmup_target=settings.learning_rate if n_warmup else None,
+            warmup_steps=n_warmup,
+        )
+    if settings.optimizer == "adamw":
+        return keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, global_clipnorm=5.0)
+    if settings.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, global_clipnorm=5.0)
+    return keras.optimizers.Adam(rate)
+
+
+def schedule_callbacks(settings: TrainConfig) -> list[keras.callbacks.Callback]:
+    """Return the callbacks that lower the learning rate or end the training early."""
+    callbacks: list[keras.callbacks.Callback] = []
+    if settings.schedule == "plateau":
+        callbacks.append(
+            keras.callbacks.ReduceLROnPlateau(
+                monitor="val_loss", factor=settings.plateau_factor, patience=settings.plateau_patience, verbose=0
+            )
+        )
+    if settings.early_stop_patience:
+        mode = "min" if settings.monitor.endswith("loss") else "max"
+        callbacks.append(
+            keras.callbacks.EarlyStopping(
+                monitor=settings.monitor, mode=mode, patience=settings.early_stop_patience, verbose=0
+            )
+        )
+    return callbacks
+
+
+def hard_class_callbacks(
+    batches: TrainingBatches, labels: tuple[str, ...], config: RunConfig
+) -> list[keras.callbacks.Callback]:
+    """Set stronger augmentation for the classes that are named, or return the callback that finds them."""
+    names, strength = config.augment.hard_classes, config.augment.hard_class_strength
+    if AUTO in names:
+        return [EmphasizeHard(batches, labels, strength=strength)]
+    # A name that the corpus does not have is no fault: recipes name classes of the eight.
+    batches.strength_of_label = np.asarray([strength if label in names else 1.0 for label in labels], dtype=np.float32)
+    return []
+
+
+@contextlib.contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Build layers that compute in `precision`: "float32", "bfloat16", or "auto", see `fast_precision`."""
+    wanted = fast_precision() if precision == "auto" else precision
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if wanted == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def fast_precision() -> str:
+    """Return "bfloat16" where the processor multiplies in it, else "float32", of which all are capable."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return "float32"
+    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+
+
+def describe_environment() -> dict[str, object]:
+    """Return what a run depends on beside its settings: versions, machine, back end."""
+    packages = ("numpy", "scipy", "soundfile", "soxr", "onnxruntime", "keras", "torch", "tensorflow", "jax", "onnx")
+    versions = {}
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return {
+        "emogram": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "keras_backend": keras.backend.backend(),
+        "fast_precision": fast_precision(),
+        "packages": versions,
+    }
