@@ -5,6 +5,7 @@ Training, evaluation and cross-validation all judge here, on the ONNX model that
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from emogram import metrics, plots
 from emogram.calibration import soften
 from emogram.classifier import Classifier, Probabilities
 from emogram.dataset import Dataset, Indices
+from emogram.errors import InputError
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Prediction, Report
 from emogram.writers import write_metrics, write_predictions_csv
@@ -91,6 +93,26 @@ def judge_clips(
         calibrated=probabilities if temperature != 1.0 else None,
     )
     return Judgement(report, tuple(clips), probabilities, tuple(drawn))
+
+
+def read_probabilities(out: Path, clips: Sequence[Clip], labels: Sequence[str]) -> Probabilities:
+    """Read back from `predictions.csv` what was said of some clips, shape (n_clips, n_labels).
+
+    Raises:
+        InputError: The file is missing, or holds other clips or labels.
+    """
+    path = out / PREDICTIONS_FILE
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        if [row["file"] for row in rows] != [str(clip.path) for clip in clips]:
+            raise InputError(f"{path}: holds other clips than those asked for; judge them again")
+        probabilities = np.asarray([[float(row[label]) for label in labels] for row in rows])
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: not the predictions of a run ({error}); judge again") from None
+    # Six digits are written; their sum is 1 only to as many.
+    normalised: Probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
+    return normalised
 
 
 def as_prediction(row: Probabilities, labels: Sequence[str], threshold: float) -> Prediction:

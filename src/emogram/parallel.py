@@ -28,24 +28,39 @@ def worker_count(workers: int | None = None) -> int:
 
 
 def map_parallel(
-    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int | None = None
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    workers: int | None = None,
+    few: int = FEW,
+    patient: bool = True,
 ) -> Generator[tuple[int, Result | EmogramError], None, None]:
     """Yield `(index, function(items[index]))` as they become ready, in any order.
 
     An `EmogramError` raised for an item is yielded in place of its result; any other exception is a bug and is raised.
     `function` must be importable (defined at the top of a module, or a `functools.partial` of such).
 
+    Args:
+        function: What to do with each item.
+        items: The items.
+        workers: Number of processes; by default one for each processor.
+        few: Fewer items than this are done in this process.
+        patient: Whether to wait, when the caller stops early, for the items that are being worked on. False for work
+            of minutes: its processes are ended.
+
     Raises:
         EmogramError: A worker process was killed.
     """
     n_workers = min(worker_count(workers), len(items))
-    if n_workers <= 1 or len(items) < FEW:
+    if n_workers <= 1 or len(items) < few:
         for index, item in enumerate(items):
             yield index, _guarded(function, item)
         return
     # Not fork: the parent may hold threads of numerical libraries.
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_ignore_interrupt)
+    finished = False
     try:
         waiting: dict[Future[Result | EmogramError], int] = {}
         pending = iter(enumerate(items))
@@ -62,12 +77,16 @@ def map_parallel(
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 yield waiting.pop(future), future.result()
+        finished = True
     except BrokenProcessPool:
         raise EmogramError(
             "a worker process ended unexpectedly, perhaps for want of memory; use fewer workers, or one to see why "
             "(in a script of your own, call this below `if __name__ == '__main__':`)"
         ) from None
     finally:
+        if not finished and not patient:
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
 
 

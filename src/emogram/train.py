@@ -37,6 +37,7 @@ from emogram.records import Clip, Report
 from emogram.splits import Split, describe_split, make_split
 
 MODEL_FOLDER = "model"
+CONFIG_FILE = "config.toml"
 AUTO = "auto"  # in place of the names of hard classes
 
 
@@ -103,7 +104,7 @@ def train(
     config = fit_to_corpus(config, corpus)
     dataset = load_dataset(corpus, config.spectrogram, cache=cache, workers=workers, progress=progress)
     split = make_split(dataset, config.split)
-    write_text(out / "config.toml", tomli_w.dumps(config.to_dict()))
+    write_text(out / CONFIG_FILE, tomli_w.dumps(config.to_dict()))
     write_json(out / "environment.json", describe_environment())
     warnings = [*corpus.warnings, *split.warnings]
     history, interrupted = fit(dataset, split, config, out, progress=progress)
