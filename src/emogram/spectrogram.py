@@ -117,14 +117,14 @@ def sum_bands(power: FloatArray, weights: FloatArray) -> FloatArray:
     return summed
 
 
-def trim(decibels: FloatArray, trim_db: float | None) -> FloatArray:
+def trim(decibels: FloatArray, trim_db: float) -> FloatArray:
     """Cut the frames before the first and after the last whose power is within `trim_db` of the loudest frame.
 
     Args:
         decibels: Log-mel, shape (n_frames, n_mels), dB.
-        trim_db: Distance in dB, > 0; None cuts nothing.
+        trim_db: Distance in dB, >= 0; 0 cuts nothing.
     """
-    if trim_db is None:
+    if trim_db == 0.0:
         return decibels
     frame_power = 10.0 * np.log10(np.mean(np.power(10.0, decibels / 10.0), axis=1))
     loud = np.flatnonzero(frame_power >= frame_power.max() - trim_db)

@@ -30,7 +30,7 @@ from emogram.export import export_onnx
 from emogram.features import N_FEATURES
 from emogram.files import write_json, write_text
 from emogram.judging import Judgement, clip_probabilities, judge_clips
-from emogram.network import InputShapes, adapt_features, build_network
+from emogram.network import InputShapes, adapt_features, build_network, faster
 from emogram.pictures import read_picture_config
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
@@ -154,7 +154,7 @@ def fit(
     shapes = input_shapes(config.spectrogram)
     twin = build_network(shapes, len(dataset.labels), config.network)
     with computing_in(settings.precision):
-        network = build_network(shapes, len(dataset.labels), config.network)
+        network = faster(build_network(shapes, len(dataset.labels), config.network))
     network.set_weights(twin.get_weights())
     if shapes.n_features:
         found = [dataset.samples[index].features for index in split.train]
