@@ -19,17 +19,16 @@ SOURCE = Path(emogram.__file__).parent
 
 # DESIGN.md, "The house": a module imports only from those that stand before it here.
 FLOORS = (
-    "errors", "config", "records", "files", "progress", "parallel",
-    "audio", "voices", "spectrogram", "features", "corpora", "dataset",
-    "augment", "network", "metrics", "calibration", "plots",
-    "bundle", "train", "evaluate", "crossval",
-    "pictures", "classifier", "writers",
-    "demo", "settings", "console", "cli",
-    "testing",
+    "errors", "config", "records", "files", "progress", "parallel", "protocols",
+    "audio", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "splits",
+    "augment", "batches", "network", "metrics", "calibration", "plots",
+    "bundle", "classifier", "writers", "judging",
+    "export", "callbacks", "train", "evaluate", "crossval",
+    "demo", "settings", "testing", "doctor", "console", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
-KERAS_AT_THE_TOP = {"network", "augment", "train", "evaluate", "crossval"}
+KERAS_AT_THE_TOP = {"network", "batches", "callbacks", "export", "train", "evaluate", "crossval"}
 HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa"}
 
 

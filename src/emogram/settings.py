@@ -191,7 +191,7 @@ def _file_parameter() -> inspect.Parameter:
     option = typer.Option(
         "--config",
         metavar="FILE",
-        help=f"TOML file of settings, as a run's config.toml. A flag, or else a variable {PREFIX}<SETTING>, goes first.",
+        help=f"TOML file of settings, as a run's config.toml. Flags go first, then variables {PREFIX}<SETTING>.",
         show_default=False,
     )
     return inspect.Parameter(

@@ -1,0 +1,436 @@
+"""What a person sees: progress, tables, notes and errors. Words go to stderr; what was asked for goes to stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.progress import Task as Bar
+from rich.table import Table
+from rich.text import Text
+
+from emogram.corpora.describe import Description, Problem
+from emogram.doctor import Check
+from emogram.progress import Progress, Task
+from emogram.records import Clip, Prediction, Report
+
+FILE_WIDTH = 160  # letters in a line where no terminal sets a limit
+QUIET_S = 10.0  # between two lines on the state of a task, where no bar can be drawn
+
+# One colour for each emotion, from the sixteen that every terminal has; the word stands beside it always.
+_COLOURS = {
+    "angry": "red",
+    "calm": "cyan",
+    "disgust": "green",
+    "fearful": "magenta",
+    "happy": "yellow",
+    "neutral": "bright_black",
+    "sad": "blue",
+    "surprised": "bright_magenta",
+}
+
+_METRICS = {
+    "uar": "UAR (mean recall of the emotions)",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "uar_gender_gap": "UAR, gap between genders",
+    "ece": "ECE (calibration error)",
+    "nll": "NLL",
+    "brier": "Brier score",
+}
+_PERCENT_METRICS = {"uar", "accuracy", "macro_f1", "uar_gender_gap"}
+_FEW_GROUPS = 4
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console on stdout or stderr; lines are as long as they are, and nothing in them is taken for markup."""
+    return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def one_line(text: str) -> str:
+    """Return text with line ends and other control characters, as file names may hold them, written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def error(message: str) -> None:
+    """Print an error as one line on stderr."""
+    console(stderr=True).print(Text.assemble(("error: ", "bold red"), one_line(message)))
+
+
+def note(message: str) -> None:
+    """Print something worth knowing as one line on stderr."""
+    console(stderr=True).print(Text.assemble(("note: ", "yellow"), one_line(message)))
+
+
+def say(line: str) -> None:
+    """Print one line of words on stderr."""
+    console(stderr=True).print(one_line(line))
+
+
+def show(view: RenderableType) -> None:
+    """Print what was asked for on stdout."""
+    stdout = console()
+    if not stdout.is_terminal and "COLUMNS" not in os.environ:
+        stdout.width = FILE_WIDTH
+    stdout.print(view, soft_wrap=False)
+
+
+# ---------------------------------------------------------------- progress
+
+
+class RichProgress(Progress):
+    """Bars on a terminal; elsewhere, as in a log, a line now and then."""
+
+    def __init__(self, output: Console | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Listen and show on `output`, by default stderr."""
+        self._output = output or console(stderr=True)
+        self._clock = clock
+        self._bars: Bars | None = None
+        self._lock = threading.Lock()  # cross-validation tells of its folds from a thread of its own
+        self._open = 0
+
+    @contextlib.contextmanager
+    def task(self, what: str, total: int, *, unit: str = "clips") -> Iterator[Task]:
+        """Show a piece of work, inside that which is shown already; when the outermost ends, a line stays."""
+        begun = self._clock()
+        with self._lock:
+            outermost = self._open == 0
+            self._open += 1
+            task = self._bar(what, total, unit) if self._output.is_terminal else _Lines(self, what, total, unit)
+        if outermost and not self._output.is_terminal:
+            self.say(f"{what}: {total:,} {unit}")
+        try:
+            yield task
+        finally:
+            with self._lock:
+                self._open -= 1
+                task.close()
+                if self._open == 0 and self._bars is not None:
+                    self._bars.stop()
+                    self._bars = None
+            if outermost or task.told:
+                self.say(_ended(what, task.done, total, unit, self._clock() - begun))
+
+    def say(self, line: str) -> None:
+        """Print a line, above the bars."""
+        self._output.print(one_line(line))
+
+    def clock(self) -> float:
+        """Return seconds since some moment."""
+        return self._clock()
+
+    def _bar(self, what: str, total: int, unit: str) -> _Bar:
+        if self._bars is None:
+            self._bars = Bars(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                _Rate(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}", markup=False, style="cyan"),
+                console=self._output,
+                refresh_per_second=5,
+                expand=True,
+                redirect_stdout=False,  # else what belongs on stdout would go where the bar is
+                transient=True,
+            )
+            self._bars.start()
+        return _Bar(self._bars, what, total, unit)
+
+
+class _Shown(Task):
+    """A task that counts, and knows whether it has said something that needs an end."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.told = False
+
+    def advance(self, steps: int = 1, *, note: str = "") -> None:
+        self.done += steps
+
+    def close(self) -> None:
+        """Take the task off the screen."""
+
+
+class _Bar(_Shown):
+    def __init__(self, bars: Bars, what: str, total: int, unit: str) -> None:
+        super().__init__()
+        self._bars = bars
+        self._id = bars.add_task(what, total=total, unit=unit, note="")
+
+    def advance(self, steps: int = 1, *, note: str = "") -> None:
+        super().advance(steps)
+        self._bars.advance(self._id, steps)
+        if note:
+            self._bars.update(self._id, note=one_line(note))
+
+    def close(self) -> None:
+        self._bars.remove_task(self._id)
+
+
+class _Lines(_Shown):
+    def __init__(self, progress: RichProgress, what: str, total: int, unit: str) -> None:
+        super().__init__()
+        self._progress, self._what, self._total, self._unit = progress, what, total, unit
+        self._begun = self._last = progress.clock()
+        self._note = ""
+
+    def advance(self, steps: int = 1, *, note: str = "") -> None:
+        super().advance(steps)
+        self._note = note or self._note
+        now = self._progress.clock()
+        if now - self._last < QUIET_S or self.done >= self._total:
+            return
+        self._last = now
+        self.told = True
+        elapsed = now - self._begun
+        left = duration(elapsed / self.done * (self._total - self.done)) if self.done else "unknown time"
+        words = f"{self.done:,} of {self._total:,} {self._unit}, {rate(self.done, elapsed, self._unit)}, {left} left"
+        self._progress.say(f"{self._what}: {words}{', ' + self._note if self._note else ''}")
+
+
+class _Rate(ProgressColumn):
+    """Column of steps per second."""
+
+    def render(self, task: Bar) -> Text:
+        speed = task.finished_speed or task.speed
+        words = rate(speed, 1.0, str(task.fields["unit"])) if speed else ""
+        return Text(words, style="progress.data.speed")
+
+
+def rate(steps: float, seconds: float, unit: str) -> str:
+    """Return "123 clips/s", or "4.2 clips/s" where that is slow."""
+    speed = steps / seconds if seconds > 0 else 0.0
+    return f"{speed:,.0f} {unit}/s" if speed >= 10 else f"{speed:.2g} {unit}/s"
+
+
+def duration(seconds: float) -> str:
+    """Return "0.4 s", "12 s", "3 min 5 s" or "2 h 10 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _ended(what: str, done: int, total: int, unit: str, seconds: float) -> str:
+    count = f"{done:,}" if done == total else f"{done:,} of {total:,}"
+    speed = f" ({rate(done, seconds, unit)})" if seconds >= 0.1 else ""
+    return f"{what}: {count} {unit} in {duration(seconds)}{speed}"
+
+
+# ---------------------------------------------------------------- tables
+
+
+def report_view(report: Report, *, title: str) -> RenderableType:
+    """Return a report as tables: the metrics with intervals, each emotion, and a line for each kind of group."""
+    return Group(
+        Text(title, style="bold"),
+        Text(report.protocol, style="italic"),
+        Text(),
+        _metrics_table(report),
+        Text(),
+        _classes_table(report),
+        *(Text(_groups_line(kind, groups)) for kind, groups in report.per_group.items() if len(groups) > 1),
+    )
+
+
+def _metrics_table(report: Report) -> Table:
+    table = _table("metric", ("value", "right"), "95 % interval")
+    for name, words in _METRICS.items():
+        value = report.metrics.get(name)
+        if value is None or math.isnan(value):
+            continue
+        shown = percent if name in _PERCENT_METRICS else "{:.3f}".format
+        low, high = report.intervals.get(name, (math.nan, math.nan))
+        interval = f"{shown(low)} to {shown(high)}" if low <= high else ""
+        table.add_row(words, shown(value), interval, style="bold" if name == "uar" else None)
+    table.add_row("clips", f"{report.metrics['n_clips']:,.0f}", "")
+    return table
+
+
+def _classes_table(report: Report) -> Table:
+    table = _table("emotion", *((name, "right") for name in ("precision", "recall", "F1", "clips")))
+    for label, values in report.per_class.items():
+        scores = (percent(values[name]) for name in ("precision", "recall", "f1"))
+        table.add_row(_emotion(label), *scores, f"{values['support']:.0f}")
+    return table
+
+
+def _groups_line(kind: str, groups: Mapping[str, Mapping[str, float]]) -> str:
+    by_uar = sorted(((values["uar"], name) for name, values in groups.items() if not math.isnan(values["uar"])))
+    if len(groups) <= _FEW_GROUPS:
+        return f"UAR by {kind}: " + ", ".join(f"{name} {percent(uar)}" for uar, name in by_uar)
+    low = ", ".join(f"{name} {percent(uar)}" for uar, name in by_uar[:2])
+    high = ", ".join(f"{name} {percent(uar)}" for uar, name in reversed(by_uar[-2:]))
+    return f"UAR by {kind}, of {len(groups)}: lowest {low}; highest {high}"
+
+
+def prediction_view(name: str, prediction: Prediction, *, top_k: int | None = None) -> RenderableType:
+    """Return the answer for one file, with a bar for each probability, the most probable first."""
+    unsure = ("  unsure: below the model's threshold", "yellow") if prediction.abstained else ("", "")
+    table = _table(("emotion", "left"), ("probability", "right"), "")
+    for label, score in _ranked(prediction)[:top_k]:
+        table.add_row(_emotion(label), percent(score), Text(_bar_of(score, 30), style=_COLOURS.get(label, "")))
+    answer = _emotion(prediction.label, bold=True)
+    return Group(Text.assemble(f"{one_line(name)}: ", answer, f" {percent(prediction.confidence)}", unsure), table)
+
+
+def predictions_table(rows: Sequence[tuple[str, Prediction]], *, top_k: int = 3) -> Table:
+    """Return the answers for several files, one line each, with the next probable emotions."""
+    table = _table("file", "emotion", ("confidence", "right"), "", "then")
+    for name, prediction in rows:
+        others = ", ".join(f"{label} {percent(score)}" for label, score in _ranked(prediction)[1:top_k])
+        table.add_row(
+            Text(one_line(name), overflow="fold"),
+            Text.assemble(_emotion(prediction.label, bold=True), (" unsure" if prediction.abstained else "", "yellow")),
+            percent(prediction.confidence),
+            Text(_bar_of(prediction.confidence, 10), style=_COLOURS.get(prediction.label, "")),
+            Text(others),
+        )
+    return table
+
+
+def description_view(description: Description) -> RenderableType:
+    """Return what is in a corpus as tables and lines."""
+    facts = _table("", "", header=False)
+    for name, words in _facts(description):
+        facts.add_row(name, Text(words))
+    balance = _table("emotion", ("clips", "right"), ("share", "right"), "")
+    most = max(description.by_label.values())
+    for label, count in description.by_label.items():
+        bar = Text(_bar_of(count / most, 24), style=_COLOURS.get(label, ""))
+        balance.add_row(_emotion(label), f"{count:,}", percent(count / description.n_clips), bar)
+    problems = [
+        Text(line)
+        for title, found in (
+            ("unreadable", description.unreadable),
+            ("silent", description.silent),
+            ("clipped", description.clipped),
+            ("too short", description.too_short),
+        )
+        for line in _problem_lines(title, found)
+    ]
+    doubles = [
+        Text(
+            f"the same {'pixels' if description.kind == 'picture' else 'samples'}: {one_line(', '.join(group.clips))}"
+            + ("" if group.same_label else " (with different labels: at least one is wrong)")
+            + ("" if group.same_speaker else " (of different speakers: a split by speaker leaks)")
+        )
+        for group in description.duplicates
+    ]
+    return Group(facts, Text(), balance, Text(), *doubles, *problems)
+
+
+def _facts(description: Description) -> Iterator[tuple[str, str]]:
+    yield "corpus", f"{one_line(description.name)} ({description.kind}), {one_line(description.root)}"
+    yield "licence", description.licence
+    yield "clips", f"{description.n_clips:,}; the largest class has {description.imbalance:.3g} times the smallest"
+    counts = list(description.by_speaker.values())
+    if counts:
+        spread = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+        yield "speakers", f"{len(counts)}, with {spread} clips each: {_listed(description.by_speaker)}"
+    if description.n_without_speaker:
+        yield "speakers", f"unknown of {description.n_without_speaker:,} clips"
+    for kind, groups in description.by_group.items():
+        yield kind, ", ".join(f"{one_line(name)} {count:,}" for name, count in groups.items())
+    if description.duration_s:
+        seconds = description.duration_s
+        each = ", ".join(f"{name} {seconds[name]:.2f} s" for name in ("min", "median", "max"))
+        yield "duration", f"{duration(seconds['total'])} in all; {each}"
+    for name, found, unit in (
+        ("sample rate", description.sample_rates, " Hz"),
+        ("channels", description.channels, ""),
+        ("size", description.picture_sizes, ""),
+    ):
+        if found:
+            yield name, ", ".join(f"{value}{unit} ({count:,} clips)" for value, count in found.items())
+
+
+def _listed(names: Mapping[str, int], most: int = 30) -> str:
+    return one_line(", ".join(list(names)[:most])) + (", ..." if len(names) > most else "")
+
+
+def _problem_lines(title: str, found: Sequence[Problem]) -> Iterator[str]:
+    for problem in found:
+        yield one_line(f"{title}: {problem.clip}" + ("" if problem.clip in problem.message else f": {problem.message}"))
+
+
+def checks_table(checks: Sequence[Check]) -> Table:
+    """Return what the doctor found."""
+    table = _table("", "check", "found")
+    for check in checks:
+        mark = Text("ok", style="green") if check.ok else Text("no", style="bold red")
+        table.add_row(mark, Text(check.name), Text("; ".join(filter(None, (check.found, check.advice)))))
+    return table
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table of texts."""
+    table = _table(*columns)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def failures(failed: Sequence[tuple[Clip, str]], *, total: int) -> None:
+    """Name each clip that failed, one line each, on stderr."""
+    if not failed:
+        return
+    stderr = console(stderr=True)
+    stderr.print(Text(f"{len(failed):,} of {total:,} clip{'s' if total != 1 else ''} failed:", style="bold red"))
+    for clip, message in failed:
+        stderr.print("  " + one_line(message if str(clip.path) in message else f"{clip.path}: {message}"))
+
+
+def file_lines(files: Sequence[Path], *, words: str) -> None:
+    """Say which files were written, on stderr."""
+    if files:
+        say(f"{words}: {files[0].parent} ({', '.join(file.name for file in files)})")
+
+
+def percent(fraction: float) -> str:
+    """Return "62.3 %", or "–" for a figure that does not exist."""
+    return "–" if math.isnan(fraction) else f"{100 * fraction:.1f} %"
+
+
+def _ranked(prediction: Prediction) -> list[tuple[str, float]]:
+    return sorted(prediction.scores.items(), key=lambda pair: -pair[1])
+
+
+def _emotion(label: str, *, bold: bool = False) -> Text:
+    return Text(one_line(label), style=f"{'bold ' if bold else ''}{_COLOURS.get(label, '')}".strip())
+
+
+def _bar_of(fraction: float, width: int) -> str:
+    """Return a bar of up to `width` letters, in steps of an eighth."""
+    eighths = round(8 * width * min(1.0, max(0.0, fraction)))
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def _table(*columns: str | tuple[str, str], header: bool = True) -> Table:
+    table = Table(box=box.SIMPLE_HEAD if header else None, show_header=header, pad_edge=False, show_edge=False)
+    for column in columns:
+        name, side = column if isinstance(column, tuple) else (column, "left")
+        table.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
+    return table
