@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from emogram.augment import LOG_MEL_AXES, PICTURE_AXES, augment, cutmix, mixup
+from emogram.backend import keras
 from emogram.config import AugmentConfig, TrainConfig
 from emogram.dataset import Dataset, HalfArray, Indices
 

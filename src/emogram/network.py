@@ -11,13 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-from keras import layers, ops, regularizers
-
+from emogram.backend import keras
 from emogram.config import NetworkConfig
 from emogram.errors import SettingsError
 
+layers, ops, regularizers = keras.layers, keras.ops, keras.regularizers
+
 Tensor = Any  # a symbolic Keras tensor; Keras ships no types
+
+MIN_BASELINE_SIZE = 22  # three times a convolution without padding and pooling leave one of it
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def baseline_features(shapes: InputShapes, n_labels: int, config: NetworkConfig)
     """
     spectrogram = keras.Input(shapes.spectrogram, name="spectrogram")
     features = keras.Input((shapes.n_features,), name="features")
-    y = layers.Normalization(name="standardise")(features)
+    # Single precision whatever the rest computes in: half of it has no digits to tell 1500 Hz from 1504.
+    y = layers.Normalization(name="standardise", dtype="float32")(features)
     for width, share in ((128, 0.75), (64, 0.5)):
         y = layers.Dense(width, activation="relu", kernel_regularizer=_penalty(config.l2))(y)
         y = layers.BatchNormalization()(y)
@@ -123,9 +126,11 @@ def _fused(layer: keras.layers.Layer) -> keras.layers.Layer:
     return kind.from_config(layer.get_config())
 
 
-class _FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]
+class _FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor = None) -> Tensor:
-        if inputs.device.type == "meta":  # Keras is finding out shapes
+        finding_shapes = inputs.device.type == "meta"
+        single = inputs.numel() == inputs.shape[-1]  # has no variance, which PyTorch refuses
+        if finding_shapes or single:
             return super().call(inputs, training=training, mask=mask)
         import torch
 
@@ -144,6 +149,12 @@ class _FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]
 
 def _baseline_body(x: Tensor, config: NetworkConfig) -> Tensor:
     """Three blocks as PROTOCOLS.md, P2, gives them: at `dropout` 0.4 their dropout is 0.2, 0.3 and 0.4."""
+    sizes = [size for size in x.shape[1:3] if size is not None]
+    if min(sizes) < MIN_BASELINE_SIZE:
+        raise SettingsError(
+            f"spectrograms of {' x '.join(map(str, sizes))}; the baseline networks take at least {MIN_BASELINE_SIZE} "
+            "rows and columns"
+        )
     for width, share in ((64, 0.5), (128, 0.75), (256, 1.0)):
         n_filters = max(8, round(width * config.width))
         x = layers.Conv2D(n_filters, 3, activation="relu", kernel_regularizer=_penalty(config.l2))(x)
@@ -210,5 +221,5 @@ def _attentive_statistics(x: Tensor) -> Tensor:
     return layers.Concatenate()([mean, ops.sqrt(ops.maximum(variance, 1e-5))])
 
 
-def _penalty(l2: float) -> regularizers.Regularizer | None:
+def _penalty(l2: float) -> keras.regularizers.Regularizer | None:
     return regularizers.L2(l2) if l2 else None
