@@ -75,7 +75,7 @@ def mask(batch: FloatArray, width: int, axis: int, rng: Rng, *, strength: FloatA
     SpecAugment: Park et al., Interspeech 2019, arXiv:1904.08779.
     """
     size = batch.shape[axis]
-    widths = np.minimum(rng.uniform(0, width + 1, len(batch)) * strength, size * 0.5).astype(int)
+    widths = np.minimum(rng.uniform(0, 1, len(batch)) * (width * strength + 1), size * 0.5).astype(int)
     starts = (rng.uniform(0, 1, len(batch)) * (size - widths + 1)).astype(int)
     position = np.arange(size)
     hidden = (position >= starts[:, np.newaxis]) & (position < (starts + widths)[:, np.newaxis])
