@@ -64,7 +64,8 @@ def greatest_difference(network: keras.Model, content: bytes, samples: Iterable[
         np.abs(session.run(None, {name: batch[name] for name in names})[0] - run_network(network, batch)).max()
         for batch in samples
     ]
-    return float(max(differences, default=np.nan))
+    # Not max(), which may overlook NaN; and what was compared on nothing was not compared.
+    return float(np.max(differences)) if differences else np.nan
 
 
 def run_network(network: keras.Model, inputs: Inputs) -> npt.NDArray[np.float32]:
