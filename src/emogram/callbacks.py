@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from emogram import metrics
+from emogram.backend import keras
 from emogram.batches import TrainingBatches
 from emogram.dataset import Dataset, Indices
 from emogram.errors import MissingExtraError
 from emogram.export import run_network
-from emogram.files import writing
+from emogram.files import output_error, writing
 from emogram.progress import Progress, Task
 from emogram.writers import write_history
 
@@ -67,7 +68,8 @@ class Validate(keras.callbacks.Callback):  # type: ignore[misc]
         targets = self._dataset.targets[self._indices]
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         if not np.isfinite(probabilities).all():
-            logs.update(val_loss=math.inf, val_accuracy=0.0, val_uar=0.0)
+            # Not 0, which would be better than nothing: such a network must never become the best one.
+            logs.update(val_loss=math.inf, val_accuracy=math.nan, val_uar=math.nan)
             return
         logs["val_loss"] = metrics.nll(probabilities, targets)
         logs["val_accuracy"] = metrics.accuracy(targets, probabilities)
@@ -114,12 +116,14 @@ class EmphasizeHard(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Find the hard classes anew."""
         recalls = np.asarray([(logs or {}).get(f"val_recall_{label}", np.nan) for label in self._labels])
+        if np.isnan(recalls).all():  # the loss is infinite, and nothing was judged
+            return
         hard = recalls < np.nanmean(recalls)
         self._batches.strength_of_label = np.where(hard, self._strength, 1.0).astype(np.float32)
 
 
 class Record(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keep the history, on disk after every epoch: `history.csv` and TensorBoard's event files."""
+    """Keep the history, on disk after every epoch: `history.csv` and TensorBoard's event files. To be closed."""
 
     def __init__(self, file: Path, tensorboard: Path) -> None:
         """Write the history to `file` and events into the folder `tensorboard`."""
@@ -129,7 +133,9 @@ class Record(keras.callbacks.Callback):  # type: ignore[misc]
         except ImportError:
             raise MissingExtraError("training", "train") from None
         self._file = file
-        self._events = SummaryWriter(str(tensorboard))
+        self._tensorboard = tensorboard
+        with self._on_disk():
+            self._events = SummaryWriter(str(tensorboard))
         self.history: History = {"epoch": []}
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -141,14 +147,23 @@ class Record(keras.callbacks.Callback):  # type: ignore[misc]
         for values in self.history.values():
             values.extend([math.nan] * (width - len(values)))
         write_history(self._file, self.history)
-        for name, value in row.items():
-            if name != "epoch":
-                self._events.add_scalar(name, value, epoch + 1)
-        self._events.flush()
+        with self._on_disk():
+            for name, value in row.items():
+                if name != "epoch":
+                    self._events.add_scalar(name, value, epoch + 1)
+            self._events.flush()
 
-    def on_train_end(self, logs: Logs | None = None) -> None:
+    def close(self) -> None:
         """Close the event file."""
-        self._events.close()
+        with self._on_disk():
+            self._events.close()
+
+    @contextlib.contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise output_error(self._tensorboard, error) from error
 
 
 class Tell(keras.callbacks.Callback):  # type: ignore[misc]

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 import tomli_w
 
 from emogram import __version__
+from emogram.backend import keras
 from emogram.batches import TrainingBatches
 from emogram.bundle import KERAS_FILE, ONNX_FILE, ModelInfo, TrainingCorpus, model_card, seal
 from emogram.calibration import choose_threshold, fit_temperature, soften
@@ -104,10 +104,11 @@ def train(
     config = fit_to_corpus(config, corpus)
     dataset = load_dataset(corpus, config.spectrogram, cache=cache, workers=workers, progress=progress)
     split = make_split(dataset, config.split)
-    write_text(out / CONFIG_FILE, tomli_w.dumps(config.to_dict()))
     write_json(out / "environment.json", describe_environment())
     warnings = [*corpus.warnings, *split.warnings]
     history, interrupted = fit(dataset, split, config, out, progress=progress)
+    # Not before: where an earlier run stands in this folder and this one dies, the settings must not belie its model.
+    write_text(out / CONFIG_FILE, tomli_w.dumps(config.to_dict()))
     judgement = finish(corpus, dataset, split, config, out, history, progress=progress)
     return TrainResult(
         run=out,
@@ -158,7 +159,8 @@ def fit(
     network.set_weights(twin.get_weights())
     if shapes.n_features:
         found = [dataset.samples[index].features for index in split.train]
-        adapt_features(network, np.stack([one for one in found if one is not None]))
+        for one in (network, twin):  # the layer keeps a copy of what it learnt, which set_weights does not renew
+            adapt_features(one, np.stack([features for features in found if features is not None]))
     batches = TrainingBatches(dataset, split.train, train=settings, augmentation=config.augment)
     network.compile(
         optimizer=make_optimizer(settings, steps_per_epoch=len(batches)),
@@ -167,9 +169,11 @@ def fit(
         jit_compile=False,
     )
     keep = KeepBest(twin, out / MODEL_FOLDER / KERAS_FILE, monitor=settings.monitor)
-    record = Record(out / "history.csv", out / "tensorboard")
     interrupted = False
-    with progress.task("training", settings.epochs * len(split.train)) as task:
+    with (
+        contextlib.closing(Record(out / "history.csv", out / "tensorboard")) as record,
+        progress.task("training", settings.epochs * len(split.train)) as task,
+    ):
         tell = Tell(task, progress, n_clips=len(split.train), n_epochs=settings.epochs, keep=keep)
         callbacks = [
             Validate(twin, dataset, split.validation, weight_average=settings.weight_average),
