@@ -23,12 +23,14 @@ from emogram.dataset import Dataset, load_dataset
 from emogram.errors import EmogramError
 from emogram.files import write_json
 from emogram.judging import METRICS_FILE, judge_clips, read_probabilities
-from emogram.parallel import map_parallel
+from emogram.parallel import map_parallel, worker_count
 from emogram.progress import SILENT, Progress, Task
 from emogram.protocols import Protocol, find_protocol
 from emogram.records import Clip, Report
 from emogram.splits import Split, make_split
 from emogram.train import CONFIG_FILE, describe_model, fit_to_corpus, train
+
+FEW_JOBS = 2  # fewer trainings than this run in this process
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,13 @@ def crossval(
     todo = [job for job in plan if not _is_done(job, corpus, dataset, splits[job], config, chosen, out)]
     if len(todo) < len(plan):
         progress.say(f"{len(plan) - len(todo)} of {len(plan)} folds are done already, with the same settings and clips")
-    with progress.task("cross-validating", len(todo), unit="folds") as task, relaying(progress) as relay:
+    alone = worker_count(jobs) == 1 or len(todo) < FEW_JOBS
+    with (
+        progress.task("cross-validating", len(todo), unit="folds") as task,
+        contextlib.nullcontext(progress) if alone else relaying(progress) as relay,
+    ):
         run = partial(_run, corpus, config, out, chosen, cache, relay)
-        with contextlib.closing(map_parallel(run, todo, workers=jobs, few=2, patient=False)) as outcomes:
+        with contextlib.closing(map_parallel(run, todo, workers=jobs, few=FEW_JOBS, patient=False)) as outcomes:
             for index, outcome in outcomes:
                 if isinstance(outcome, EmogramError):
                     raise outcome
@@ -154,6 +160,7 @@ def _run(
     """Train one fold and return its UAR."""
     result = train(corpus, job.settings(config, protocol), out / job.name, cache=cache, workers=1, progress=relay)
     if result.interrupted:
+        (out / job.name / CONFIG_FILE).unlink(missing_ok=True)  # so that the fold does not count as done
         raise KeyboardInterrupt
     return result.report.metrics["uar"]
 
@@ -170,8 +177,9 @@ def _is_done(
         read_probabilities(out / job.name, _judged(dataset, split), dataset.labels)
     except EmogramError:
         return False
+    now = describe_model(corpus, dataset, split, settings)
     # Metrics are written into the bundle last of all.
-    return bool(info.metrics) and info.trained_on == describe_model(corpus, dataset, split, settings).trained_on
+    return bool(info.metrics) and (info.trained_on, info.split) == (now.trained_on, now.split)
 
 
 def _judged(dataset: Dataset, split: Split) -> list[Clip]:
