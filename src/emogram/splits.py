@@ -47,10 +47,17 @@ def make_split(dataset: Dataset, config: SplitConfig) -> Split:
     Raises:
         SettingsError: The settings contradict one another, or name speakers or files that are not there.
         CorpusError: The corpus cannot be parted so: unknown speakers, too few of them, a class without training
-            clips, the same speaker or the same recording on two sides.
+            clips or with a single clip, the same speaker or the same recording on two sides.
     """
     if len(dataset.labels) < 2:
         raise CorpusError(f"only one class, '{dataset.labels[0]}'; at least two are needed to tell them apart")
+    counts = np.bincount(dataset.targets, minlength=len(dataset.labels))
+    single = [label for label, count in zip(dataset.labels, counts, strict=True) if count == 1]
+    if single:
+        raise CorpusError(
+            f"only one clip of {', '.join(single)}; every class needs at least two, to train on and to judge by: add "
+            "some, or leave the class out"
+        )
     given_speakers = bool(config.validation_speakers or config.test_speakers)
     given_lists = bool(config.train_list or config.validation_list or config.test_list)
     if sum([config.protocol is not None, given_speakers, given_lists]) > 1:
@@ -239,12 +246,13 @@ def _refuse_doubles(dataset: Dataset, split: Split) -> None:
 
 
 def describe_split(dataset: Dataset, split: Split, config: SplitConfig) -> dict[str, object]:
-    """Return how clips were parted, for `model.json`: settings, speakers and number of clips of each part."""
+    """Return how clips were parted, for `model.json`: settings; number, content and speakers of each part's clips."""
     speakers = np.asarray([speaker or "" for speaker in speakers_of(dataset.clips)])
     parts = dict(zip(PARTS, (split.train, split.validation, split.test), strict=True))
     return {
         **{name: value for name, value in config.to_dict().items() if value not in ([], "")},
         **{f"n_{name}": len(part) for name, part in parts.items()},
+        **{f"{name}_content": dataset.content_hash(part) for name, part in parts.items()},
         **{f"{name}_speakers": sorted(set(_chosen(speakers, part)) - {""}) for name, part in parts.items()},
     }
 
