@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import zipfile
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from emogram import audio, features, spectrogram
 from emogram.config import SpectrogramConfig
 from emogram.corpora import Corpus, order_labels
-from emogram.errors import CorpusError, EmogramError
+from emogram.errors import CorpusError, EmogramError, OutputError
 from emogram.files import writing
 from emogram.parallel import map_parallel
 from emogram.pictures import read_picture_config
@@ -144,9 +145,16 @@ def load_dataset(
         labels=present,
         targets=np.asarray([present.index(str(clip.label)) for clip, _ in kept], dtype=np.intp),
         samples=tuple(sample for _, sample in kept),
-        spectrogram=read_picture_config(corpus.root) if corpus.kind == "picture" else config,
+        spectrogram=_made_with(corpus, config) if corpus.kind == "picture" else config,
         failed=tuple(failed),
     )
+
+
+def _made_with(corpus: Corpus, config: SpectrogramConfig) -> SpectrogramConfig | None:
+    """Return the settings that turn sound into such pictures, or None where they are not known."""
+    found = read_picture_config(corpus.root)
+    # Drawn small is not the same as drawn large and resized.
+    return found if found is not None and found.picture_size == config.picture_size else None
 
 
 def default_cache() -> Path:
@@ -189,6 +197,7 @@ def _cached(
     arrays: dict[str, Any] = {"spectrogram": sample.spectrogram, "content": np.asarray(sample.content)}
     if sample.features is not None:
         arrays["features"] = sample.features
-    with writing(file, durable=False) as temporary, temporary.open("wb") as stream:
+    # A cache that cannot be written must not cost the clip: it is only made again the next time.
+    with contextlib.suppress(OutputError), writing(file, durable=False) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
     return sample
