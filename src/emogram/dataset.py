@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -187,17 +187,33 @@ def _cached(
     state = clip.path.stat()
     key = f"{clip.path.resolve()} {state.st_size} {state.st_mtime_ns} {clip.start_s} {clip.end_s} {FRONT_END} "
     name = hashlib.sha256((key + config.content_hash()).encode()).hexdigest()
-    file = cache / name[:2] / f"{name}.npz"
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            return Sample(stored["spectrogram"], stored.get("features"), str(stored["content"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass  # not there yet, or cut short by a full disk: it is made again
+    file = cache / name[:2] / f"{name}.sample"
+    with contextlib.suppress(OSError):
+        stored = _unpack(file.read_bytes())
+        if stored is not None:
+            return stored
     sample = read(config, clip)
+    # A cache that cannot be written must not cost the clip: it is only made again the next time.
+    with contextlib.suppress(OutputError), writing(file, durable=False) as temporary:
+        temporary.write_bytes(_pack(sample))
+    return sample
+
+
+def _pack(sample: Sample) -> bytes:
+    """Return a sample as bytes: an npz archive behind its own SHA-256, since NumPy does not see all damage to one."""
     arrays: dict[str, Any] = {"spectrogram": sample.spectrogram, "content": np.asarray(sample.content)}
     if sample.features is not None:
         arrays["features"] = sample.features
-    # A cache that cannot be written must not cost the clip: it is only made again the next time.
-    with contextlib.suppress(OutputError), writing(file, durable=False) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
-    return sample
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    archive = stream.getvalue()
+    return hashlib.sha256(archive).digest() + archive
+
+
+def _unpack(packed: bytes) -> Sample | None:
+    """Return what `_pack` packed, or None where it was damaged, or cut short by a full disk."""
+    digest, archive = packed[:32], packed[32:]
+    if hashlib.sha256(archive).digest() != digest:
+        return None
+    with np.load(io.BytesIO(archive), allow_pickle=False) as stored:
+        return Sample(stored["spectrogram"], stored.get("features"), str(stored["content"]))
