@@ -21,14 +21,14 @@ SOURCE = Path(emogram.__file__).parent
 FLOORS = (
     "errors", "config", "records", "files", "progress", "parallel", "protocols",
     "audio", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "splits",
-    "augment", "batches", "network", "metrics", "calibration", "plots",
+    "backend", "augment", "batches", "network", "metrics", "calibration", "plots",
     "bundle", "classifier", "writers", "judging",
     "export", "callbacks", "train", "evaluate", "crossval",
     "demo", "settings", "testing", "doctor", "console", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
-KERAS_AT_THE_TOP = {"network", "batches", "callbacks", "export", "train", "evaluate", "crossval"}
+KERAS_AT_THE_TOP = {"backend", "network", "batches", "callbacks", "export", "train", "evaluate", "crossval"}
 HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa"}
 
 

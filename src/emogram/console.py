@@ -25,6 +25,7 @@ from rich.progress import Task as Bar
 from rich.table import Table
 from rich.text import Text
 
+from emogram.corpora.corpus import counted
 from emogram.corpora.describe import Description, Problem
 from emogram.doctor import Check
 from emogram.progress import Progress, Task
@@ -351,7 +352,7 @@ def _facts(description: Description) -> Iterator[tuple[str, str]]:
         spread = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         yield "speakers", f"{len(counts)}, with {spread} clips each: {_listed(description.by_speaker)}"
     if description.n_without_speaker:
-        yield "speakers", f"unknown of {description.n_without_speaker:,} clips"
+        yield "speakers", f"unknown of {counted(description.n_without_speaker, 'clip')}"
     for kind, groups in description.by_group.items():
         yield kind, ", ".join(f"{one_line(name)} {count:,}" for name, count in groups.items())
     if description.duration_s:
@@ -364,7 +365,7 @@ def _facts(description: Description) -> Iterator[tuple[str, str]]:
         ("size", description.picture_sizes, ""),
     ):
         if found:
-            yield name, ", ".join(f"{value}{unit} ({count:,} clips)" for value, count in found.items())
+            yield name, ", ".join(f"{value}{unit} ({counted(count, 'clip')})" for value, count in found.items())
 
 
 def _listed(names: Mapping[str, int], most: int = 30) -> str:
@@ -373,7 +374,8 @@ def _listed(names: Mapping[str, int], most: int = 30) -> str:
 
 def _problem_lines(title: str, found: Sequence[Problem]) -> Iterator[str]:
     for problem in found:
-        yield one_line(f"{title}: {problem.clip}" + ("" if problem.clip in problem.message else f": {problem.message}"))
+        named = problem.clip in problem.message
+        yield one_line(f"{title}: {problem.message if named else f'{problem.clip}: {problem.message}'}")
 
 
 def checks_table(checks: Sequence[Check]) -> Table:

