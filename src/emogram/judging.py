@@ -108,7 +108,7 @@ def read_probabilities(out: Path, clips: Sequence[Clip], labels: Sequence[str]) 
         if [row["file"] for row in rows] != [str(clip.path) for clip in clips]:
             raise InputError(f"{path}: holds other clips than those asked for; judge them again")
         probabilities = np.asarray([[float(row[label]) for label in labels] for row in rows])
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError) as error:  # the last for a line cut short
         raise InputError(f"{path}: not the predictions of a run ({error}); judge again") from None
     # Six digits are written; their sum is 1 only to as many.
     normalised: Probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
