@@ -89,6 +89,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write into a folde
 def main() -> NoReturn:
     """Run the command line of this process and exit with its code."""
     signal.signal(signal.SIGTERM, _terminate)
+    # Cross-validation that is interrupted ends its workers by force, and the process of Python that then tidies up
+    # after them would complain of what they left. It takes its options from here.
+    sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # a test or a host program may have put something else there
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

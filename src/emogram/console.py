@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -25,11 +26,12 @@ from rich.progress import Task as Bar
 from rich.table import Table
 from rich.text import Text
 
-from emogram.corpora.corpus import counted
-from emogram.corpora.describe import Description, Problem
-from emogram.doctor import Check
 from emogram.progress import Progress, Task
 from emogram.records import Clip, Prediction, Report
+
+if TYPE_CHECKING:  # an error line must not wait for what these import
+    from emogram.corpora.describe import Description, Problem
+    from emogram.doctor import Check
 
 FILE_WIDTH = 160  # letters in a line where no terminal sets a limit
 QUIET_S = 10.0  # between two lines on the state of a task, where no bar can be drawn
@@ -344,6 +346,8 @@ def description_view(description: Description) -> RenderableType:
 
 
 def _facts(description: Description) -> Iterator[tuple[str, str]]:
+    from emogram.corpora.corpus import counted
+
     yield "corpus", f"{one_line(description.name)} ({description.kind}), {one_line(description.root)}"
     yield "licence", description.licence
     yield "clips", f"{description.n_clips:,}; the largest class has {description.imbalance:.3g} times the smallest"
