@@ -237,7 +237,7 @@ def finish(
         update={
             "temperature": temperature,
             "abstain_threshold": threshold,
-            "protocol": report.protocol,
+            "protocol": protocol,
             "metrics": dict(report.metrics),
         }
     )
