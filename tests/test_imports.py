@@ -21,14 +21,16 @@ SOURCE = Path(emogram.__file__).parent
 FLOORS = (
     "errors", "config", "records", "files", "progress", "parallel", "protocols",
     "audio", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "splits",
-    "backend", "augment", "batches", "network", "metrics", "calibration", "plots",
-    "bundle", "classifier", "writers", "judging",
-    "export", "callbacks", "train", "evaluate", "crossval",
-    "demo", "settings", "testing", "doctor", "console", "cli", "__main__",
+    "augment", "backend", "network", "batches",
+    "metrics", "calibration", "plots",
+    "bundle", "classifier", "writers", "testing", "export", "callbacks", "judging",
+    "train", "evaluate", "crossval", "demo",
+    "settings", "doctor", "console", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
-KERAS_AT_THE_TOP = {"backend", "network", "batches", "callbacks", "export", "train", "evaluate", "crossval"}
+KERAS_AT_THE_TOP = {"backend"}
+LOADS_KERAS = {"network", "batches", "callbacks", "train", "crossval"}
 HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa"}
 
 
@@ -131,6 +133,23 @@ def test_frameworks_are_at_the_top_of_training_modules_only(path):
     heavy = top_imports(ast.parse(path.read_text(encoding="utf-8")).body) & HEAVY
     allowed = FRAMEWORKS if floor_of(dotted_name(path)) in KERAS_AT_THE_TOP else set()
     assert heavy <= allowed, f"import {heavy - allowed} inside the function that needs it"
+
+
+def own_top_imports(path: Path) -> set[str]:
+    """Return the floors that importing a module imports."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    at_the_top = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return own_imports(ast.Module(at_the_top, type_ignores=[]))
+
+
+def test_these_floors_and_no_others_load_keras_when_imported():
+    imports = {floor: set[str]() for floor in FLOORS}
+    for path in modules():
+        imports[floor_of(dotted_name(path))] |= own_top_imports(path)
+    loads = {"backend"}
+    while more := {floor for floor, imported in imports.items() if imported & loads} - loads:
+        loads |= more
+    assert loads == LOADS_KERAS | {"backend"}
 
 
 def test_the_reader_of_imports_sees_all_kinds():
