@@ -103,6 +103,12 @@ def tiny_run(voices_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) ->
     return train(voices_corpus, tiny_settings(), tmp_path_factory.mktemp("runs") / "tiny", workers=1)
 
 
+@pytest.fixture
+def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judge without drawing, which takes a second each time, where a test looks at figures only."""
+    monkeypatch.setattr("emogram.plots.save_all", lambda *_, **__: [])
+
+
 @pytest.fixture(scope="session")
 def make_dataset() -> Callable[..., Dataset]:
     """The function `invented_dataset`."""

@@ -86,7 +86,7 @@ class TrainedError(EmogramError):
 
 
 @pytest.fixture
-def trained(monkeypatch):
+def trained(monkeypatch, without_plots):
     """Instead of training, keep the folder that would be trained in, and stop."""
     folders = []
 
@@ -288,7 +288,8 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def test_two_processes_give_what_one_gives_and_seeds_are_summed_up(voices_corpus, config, tmp_path, one_thread):
+@pytest.mark.usefixtures("one_thread", "without_plots")
+def test_two_processes_give_what_one_gives_and_seeds_are_summed_up(voices_corpus, config, tmp_path):
     """RANDOM80 is one fold; two seeds are two trainings, side by side."""
     progress = Listener()
     result = crossval(

@@ -17,6 +17,8 @@ from emogram.evaluate import evaluate
 from emogram.pictures import write_pictures
 from emogram.testing import tiny_bundle
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 LABELS = ("angry", "calm", "happy", "sad")
 
 
@@ -33,9 +35,6 @@ def test_the_test_part_gives_the_figures_of_the_training(tiny_run, voices_corpus
     assert result.report.intervals == tiny_run.report.intervals
     assert result.warnings == () and result.failed == ()
     assert (tmp_path / "predictions.csv").read_text() == (tiny_run.run / "predictions.csv").read_text()
-    assert {path.name for path in result.plots} == {
-        "confusion_matrix.png", "per_class_accuracy.png", "reliability.png", "per_speaker.png", "per_gender.png"
-    }  # fmt: skip
 
 
 def test_all_clips_are_judged_with_a_warning_of_the_voices_heard(tiny_run, voices_corpus, tmp_path):

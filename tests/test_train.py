@@ -406,6 +406,7 @@ def test_an_average_of_the_weights_is_another_model(fitted):
 # ---------------------------------------------------------------- what goes wrong
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_ctrl_c_after_an_epoch_leaves_a_sealed_and_judged_model(voices_corpus, settings_of, tmp_path):
     progress = Interrupt(epoch=2)
     config = settings_of(train={"epochs": 9})
@@ -518,6 +519,7 @@ def pictures_settings(settings_of, network, size):
     )
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_a_model_trained_on_pictures_hears_sound_as_it_sees_pictures(
     picture_folder, voices_corpus, settings_of, tmp_path
 ):
@@ -539,6 +541,7 @@ def test_a_model_trained_on_pictures_hears_sound_as_it_sees_pictures(
     assert RunConfig.from_dict(read_toml(tmp_path / "run" / "config.toml")).spectrogram == info.spectrogram
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_resized_pictures_train_a_model_that_takes_pictures_only(picture_folder, voices_corpus, settings_of, tmp_path):
     """Pictures of another size than asked for used to end in a fault after the whole training."""
     result = train(
@@ -559,6 +562,7 @@ def test_a_network_of_two_inputs_is_refused_for_pictures(picture_folder, setting
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_the_network_of_two_inputs_trains_and_its_features_matter(voices_corpus, settings_of, tmp_path):
     config = pictures_settings(settings_of, "baseline-features", 24)
     result = train(voices_corpus, config, tmp_path / "run", workers=1)
@@ -576,6 +580,7 @@ def test_the_network_of_two_inputs_trains_and_its_features_matter(voices_corpus,
 # ---------------------------------------------------------------- other splits
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_a_model_judged_where_it_was_chosen_says_so(voices_corpus, settings_of, tmp_path):
     config = settings_of(
         train={"epochs": 1}, split={"validation_speakers": [], "test_speakers": [], "protocol": "random80"}
