@@ -232,12 +232,6 @@ def _window(win_length: int, n_fft: int) -> FloatArray:
     return np.pad(hann, (left, n_fft - win_length - left)).astype(np.float32)
 
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-MAX_PICTURE_PIXELS = (
-    40_000_000  # a spectrogram has less than one million; a few kilobytes of PNG can unpack to gigabytes
-)
-
-
 def open_picture(path: Path) -> Image:
     """Decode a PNG or JPEG, after a look at its size.
 
