@@ -132,7 +132,7 @@ class NetworkConfig(Settings):
 class TrainConfig(Settings):
     """How a network is trained."""
 
-    epochs: int = Field(60, ge=1, le=10000, description="Number of times that the training clips are seen.")
+    epochs: int = Field(100, ge=1, le=10000, description="Number of times that the training clips are seen.")
     batch_size: int = Field(16, ge=1, le=4096, description="Clips a step.")
     train_frames: int = Field(128, ge=0, description="Log-mels are cut or padded to this many frames; 0: the longest.")
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="Keras optimizer.")
