@@ -1,4 +1,4 @@
-"""The named ways to measure accuracy, and what must be said with each figure. See PROTOCOLS in the README."""
+"""The named ways to measure accuracy, and what must be said with each figure."""
 
 from __future__ import annotations
 
