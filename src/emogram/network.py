@@ -89,7 +89,7 @@ def baseline_features(shapes: InputShapes, n_labels: int, config: NetworkConfig)
     y = layers.Normalization(name="standardise", dtype="float32")(features)
     for width, share in ((128, 0.75), (64, 0.5)):
         y = layers.Dense(width, activation="relu", kernel_regularizer=_penalty(config.l2))(y)
-        y = layers.BatchNormalization()(y)
+        y = _normalisation()(y)
         y = layers.Dropout(config.dropout * share)(y)
     x = layers.Concatenate()([_baseline_body(spectrogram, config), y])
     x = _baseline_head(x, config)
@@ -159,7 +159,7 @@ def _baseline_body(x: Tensor, config: NetworkConfig) -> Tensor:
         n_filters = max(8, round(width * config.width))
         x = layers.Conv2D(n_filters, 3, activation="relu", kernel_regularizer=_penalty(config.l2))(x)
         x = layers.MaxPooling2D(2)(x)
-        x = layers.BatchNormalization()(x)
+        x = _normalisation()(x)
         x = layers.Dropout(config.dropout * share)(x)
     return layers.GlobalAveragePooling2D()(x)
 
@@ -200,8 +200,13 @@ def _convolution(x: Tensor, width: int, *, kernel: int, strides: int = 1, l2: fl
         kernel_initializer="he_normal",
         kernel_regularizer=_penalty(l2),
     )(x)
-    # Trainings of a few thousand steps are over before Keras' default momentum of 0.99 has followed them.
-    return layers.BatchNormalization(momentum=0.9)(x)
+    return _normalisation()(x)
+
+
+def _normalisation() -> keras.layers.Layer:
+    # Keras' default momentum of 0.99 takes some 500 steps to forget its first guess: on a small corpus that is a dozen
+    # epochs in which validation sees noise, and the plateau schedule lowers the learning rate for it.
+    return layers.BatchNormalization(momentum=0.9)
 
 
 def _squeeze_excite(x: Tensor) -> Tensor:
