@@ -684,7 +684,7 @@ def test_what_is_broken_is_named_with_what_to_do_and_code_1(run, quick_doctor, m
 
 
 def test_a_half_installed_extra_is_broken_and_a_missing_one_is_not(monkeypatch):
-    everything = ["keras", "onnx", "onnxscript", "matplotlib", "tensorboardX", "torch"]
+    everything = ["keras", "onnx", "matplotlib", "tensorboardX", "torch"]
     monkeypatch.setattr(doctor, "missing_for_training", lambda: everything)
     (check,) = doctor._training()
     assert check.ok

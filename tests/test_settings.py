@@ -149,7 +149,8 @@ def test_help_tells_each_setting_with_its_default_and_those_of_recipes():
     for setting in SETTINGS.values():
         assert setting.flag in words
         assert setting.field.description in words
-    assert "(default: 60; 30 for baseline and baseline-features)" in words
+    own, recipe = RunConfig().train.epochs, RECIPES["baseline"]["train"]["epochs"]
+    assert f"(default: {own}; {recipe} for baseline and baseline-features)" in words
     for title in ("Spectrogram", "Augmentation (while training)", "Network", "Training", "Split"):
         assert f"─ {title} ─" in help_text
 

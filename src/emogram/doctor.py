@@ -31,7 +31,7 @@ _CORE = {
     name: name
     for name in ("numpy", "scipy", "soundfile", "soxr", "onnxruntime", "PIL", "pydantic", "tomli_w", "typer", "rich")
 } | {"PIL": "pillow", "tomli_w": "tomli-w"}
-_TRAINING = {name: name for name in ("keras", "onnx", "onnxscript", "matplotlib", "tensorboardX")}
+_TRAINING = {name: name for name in ("keras", "onnx", "matplotlib", "tensorboardX")}
 _BACK_ENDS = ("torch", "tensorflow", "jax")
 _OTHER_VARIABLES = ("MODEL", "CACHE", "CORPORA", "DEBUG")
 _IMPORT_TIMEOUT_S = 120  # a first import from a slow disk takes half a minute
