@@ -222,7 +222,7 @@ def test_the_faster_twin_learns_the_same_from_one_step(name):
         losses.append(float(network.train_on_batch(inputs, targets)))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     for before, one, other in zip(plain.weights, plain.get_weights(), fast.get_weights(), strict=True):
-        # PyTorch keeps n / (n - 1) times the variance of a batch: of the dense branch, with six values to a channel, 1.2.
+        # PyTorch keeps n / (n - 1) times the variance of a batch: 1.2 in the dense branch, with six values a channel.
         relative = 0.2 if "moving_variance" in before.path else 0
         np.testing.assert_allclose(other, one, atol=2e-4, rtol=relative, err_msg=before.path)
 
