@@ -371,3 +371,9 @@ def test_importing_loads_no_matplotlib_and_drawing_no_pyplot():
 def test_the_report_of_an_empty_interval_draws_no_band(report):
     narrow = Report(**{**vars(report), "intervals": {"uar": (0.5, 0.5)}})
     assert not any("interval" in text for text in legend_texts(plots.draw_per_class_accuracy(narrow).axes[0]))
+
+
+def test_the_marked_best_epoch_is_the_one_that_was_kept():
+    history = {"epoch": [1, 2, 3], "val_uar": [0.2, 0.9, 0.5], "best": [1, 0, 1]}
+    assert plots.best_epoch(history) == 2
+    assert plots.best_epoch({**history, "best": [0, 0, 0]}) == 1

@@ -220,10 +220,12 @@ def draw_loss(history: History, *, title: str) -> Figure:
 
 
 def best_epoch(history: History) -> int | None:
-    """Return the index of the epoch with the highest validation UAR, else accuracy; the first of equals, None if none.
+    """Return the index of the epoch whose weights a training keeps, None if none.
 
-    The one whose weights a training keeps.
+    The last that "best" marks; in a history without it, the highest validation UAR, else accuracy, the first of equals.
     """
+    if _has(history, "best") and np.nanmax(_column(history, "best")) > 0:
+        return int(np.flatnonzero(_column(history, "best") > 0)[-1])
     for name in ("val_uar", "val_accuracy"):
         if _has(history, name):
             return int(np.nanargmax(_column(history, name)))
