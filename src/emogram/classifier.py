@@ -145,14 +145,7 @@ class Classifier:
 
     def prediction_from(self, probabilities: npt.ArrayLike) -> Prediction:
         """Turn the probabilities of one clip, shape (n_labels,), calibrated, into a `Prediction`."""
-        values = [float(value) for value in np.asarray(probabilities, dtype=np.float64)]
-        best = int(np.argmax(values))
-        return Prediction(
-            label=self.labels[best],
-            scores=dict(zip(self.labels, values, strict=True)),
-            confidence=values[best],
-            abstained=values[best] < self.info.abstain_threshold,
-        )
+        return as_prediction(probabilities, self.labels, self.info.abstain_threshold)
 
     def _predict(self, inputs: Mapping[str, FloatArray]) -> Prediction:
         return self.prediction_from(self.probabilities({k: v[np.newaxis] for k, v in inputs.items()})[0])
@@ -207,6 +200,24 @@ class Classifier:
             raise ModelError(f"{self._name}: {ONNX_FILE} gives values that are not finite; train the model again")
         if raw.min(initial=0.0) < 0.0 or np.abs(raw.sum(axis=1) - 1.0).max(initial=0.0) > MAX_SUM_ERROR:
             raise ModelError(f"{self._name}: {ONNX_FILE} gives no probabilities; end the network with a softmax")
+
+
+def as_prediction(probabilities: npt.ArrayLike, labels: Sequence[str], threshold: float) -> Prediction:
+    """Turn the probabilities of one clip, shape (n_labels,), calibrated, into a `Prediction`.
+
+    Args:
+        probabilities: One for each label.
+        labels: Labels in order.
+        threshold: Confidence below which the prediction counts as unsure.
+    """
+    values = [float(value) for value in np.asarray(probabilities, dtype=np.float64)]
+    best = int(np.argmax(values))
+    return Prediction(
+        label=labels[best],
+        scores=dict(zip(labels, values, strict=True)),
+        confidence=values[best],
+        abstained=values[best] < threshold,
+    )
 
 
 def _session(bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:

@@ -14,11 +14,11 @@ import numpy as np
 
 from emogram import metrics, plots
 from emogram.calibration import soften
-from emogram.classifier import Classifier, Probabilities
+from emogram.classifier import Classifier, Probabilities, as_prediction
 from emogram.dataset import Dataset, Indices
 from emogram.errors import InputError
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip, Prediction, Report
+from emogram.records import Clip, Report
 from emogram.writers import write_metrics, write_predictions_csv
 
 METRICS_FILE = "metrics.json"
@@ -113,10 +113,3 @@ def read_probabilities(out: Path, clips: Sequence[Clip], labels: Sequence[str]) 
     # Six digits are written; their sum is 1 only to as many.
     normalised: Probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
     return normalised
-
-
-def as_prediction(row: Probabilities, labels: Sequence[str], threshold: float) -> Prediction:
-    """Turn the probabilities of one clip, shape (n_labels,), into a `Prediction`."""
-    best = int(np.argmax(row))
-    scores = {label: float(score) for label, score in zip(labels, row, strict=True)}
-    return Prediction(labels[best], scores, float(row[best]), bool(row[best] < threshold))
