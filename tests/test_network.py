@@ -9,7 +9,8 @@ from emogram.backend import keras
 from emogram.config import NetworkConfig, run_config
 from emogram.errors import SettingsError
 from emogram.features import N_FEATURES
-from emogram.network import NETWORKS, TAKES_FEATURES, InputShapes, adapt_features, build_network, faster
+from emogram.fused import faster
+from emogram.network import NETWORKS, TAKES_FEATURES, InputShapes, adapt_features, build_network
 
 LOG_MEL = InputShapes((None, 64, 1))
 PICTURE = InputShapes((128, 128, 3))

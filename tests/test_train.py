@@ -29,7 +29,7 @@ from emogram.errors import EmogramError, ModelError, OutputError, SettingsError
 from emogram.pictures import write_pictures
 from emogram.progress import Progress, Task
 from emogram.splits import make_split
-from emogram.train import fit, make_optimizer, schedule_callbacks, train
+from emogram.train import fit, schedule_callbacks, train
 from emogram.writers import read_history
 
 LABELS = ("angry", "calm", "happy", "sad")
@@ -314,39 +314,10 @@ def test_a_constant_rate_stays(fitted, never_better):
     np.testing.assert_allclose(history["learning_rate"], 0.004)
 
 
-def test_warm_up_and_cosine_by_hand():
-    settings = TrainConfig(epochs=10, warmup_epochs=2, learning_rate=0.1, schedule="cosine")
-    rate = make_optimizer(settings, steps_per_epoch=5)._learning_rate
-    for step in range(51):
-        if step < 10:  # from a hundredth to the whole, in ten steps
-            expected = 0.001 + (0.1 - 0.001) * step / 10
-        else:  # half a cosine, down to a hundredth, in the remaining forty
-            cosine = 0.5 * (1 + math.cos(math.pi * (step - 10) / 40))
-            expected = 0.1 * (0.01 + 0.99 * cosine)
-        assert float(rate(step)) == pytest.approx(expected, rel=1e-4)
-
-
-def test_a_cosine_without_warm_up_begins_at_the_top():
-    rate = make_optimizer(TrainConfig(epochs=4, warmup_epochs=0, learning_rate=0.1), steps_per_epoch=5)._learning_rate
-    assert [float(rate(step)) for step in (0, 10, 20)] == pytest.approx([0.1, 0.0505, 0.001], rel=1e-4)
-
-
-def test_a_warm_up_longer_than_the_training_takes_half_of_it():
-    rate = make_optimizer(TrainConfig(epochs=2, warmup_epochs=9, learning_rate=0.1), steps_per_epoch=5)._learning_rate
-    assert float(rate(5)) == pytest.approx(0.1) and float(rate(2)) == pytest.approx(0.0406) and float(rate(9)) < 0.02
-
-
 def test_the_history_of_the_rate_is_that_of_the_schedule(tiny_run):
     """Three epochs of two steps, one epoch of warm-up: after 2, 4 and 6 steps."""
     expected = [1e-3, 1e-3 * (0.01 + 0.99 * 0.5), 1e-5]
     np.testing.assert_allclose(read_history(tiny_run.run / "history.csv")["learning_rate"], expected, rtol=1e-4)
-
-
-@pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("adamw", "AdamW"), ("sgd", "SGD")])
-def test_optimizers_are_those_named(name, kind):
-    optimizer = make_optimizer(TrainConfig(optimizer=name, weight_decay=0.3), steps_per_epoch=1)
-    assert type(optimizer).__name__ == kind
-    assert optimizer.weight_decay == (0.3 if name == "adamw" else None)
 
 
 @pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy", "val_uar"])

@@ -135,7 +135,7 @@ class TrainConfig(Settings):
     epochs: int = Field(100, ge=1, le=10000, description="Number of times that the training clips are seen.")
     batch_size: int = Field(16, ge=1, le=4096, description="Clips a step.")
     train_frames: int = Field(128, ge=0, description="Log-mels are cut or padded to this many frames; 0: the longest.")
-    optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="Keras optimizer.")
+    optimizer: Literal["adam", "adamw", "muon", "sgd"] = Field("adamw", description="Optimizer.")
     learning_rate: float = Field(1e-3, gt=0.0, le=10.0, description="Highest learning rate.")
     weight_decay: float = Field(0.02, ge=0.0, le=1.0, description="Decoupled weight decay, of adamw.")
     schedule: Literal["cosine", "plateau", "constant"] = Field(
@@ -145,8 +145,8 @@ class TrainConfig(Settings):
     plateau_factor: float = Field(0.5, gt=0.0, lt=1.0, description="What the plateau schedule multiplies by.")
     plateau_patience: int = Field(3, ge=1, description="Epochs without better validation loss before it does.")
     early_stop_patience: int = Field(0, ge=0, description="Stop after this many epochs without a better model; 0: no.")
-    monitor: Literal["val_loss", "val_accuracy", "val_uar"] = Field(
-        "val_loss", description="What makes a model the best one so far."
+    monitor: Literal["val_loss", "val_accuracy", "val_uar", "epoch"] = Field(
+        "val_loss", description="What makes a model the best one so far; 'epoch' keeps the last one."
     )
     weight_average: float = Field(
         0.0, ge=0.0, lt=1.0, description="Judge and keep a running average of the weights with this memory; 0: do not."
@@ -174,6 +174,10 @@ class SplitConfig(Settings):
     test_list: Path | None = Field(None, description="File that names the test clips, likewise.")
     validation_share: float = Field(0.1, gt=0.0, lt=1.0, description="Share of speakers (or clips) that choose.")
     test_share: float = Field(0.2, ge=0.0, lt=1.0, description="Share of speakers (or clips) that judge.")
+    judge_on: Literal["test", "validation"] = Field(
+        "test",
+        description="Part that judges; 'validation' leaves the test part alone, for choosing settings without it.",
+    )
     split_seed: int = Field(0, ge=0, description="Seed of the parting.")
 
 

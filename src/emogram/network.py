@@ -97,8 +97,33 @@ def baseline_features(shapes: InputShapes, n_labels: int, config: NetworkConfig)
     return keras.Model(inputs, _answer(x, n_labels, config), name="baseline_features")
 
 
+def swift(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.Model:
+    """Build a network."""
+    spectrogram = keras.Input(shapes.spectrogram, name="spectrogram")
+    x = layers.Rescaling(4.0, offset=-2.0)(spectrogram)  # [0, 1] -> [-2, 2]
+    if shapes.spectrogram[0] is not None:
+        x = layers.Permute((2, 1, 3))(x)
+    widths = [max(8, round(width * config.width / 8) * 8) for width in (32, 64, 128, 128, 192)]
+    x = layers.ReLU()(_convolution(x, widths[0], kernel=(7, 5), strides=(4, 2), l2=config.l2))
+    for width, pool in zip(widths[1:4], ((1, 2), (2, 2), (1, 2)), strict=True):
+        x = layers.AveragePooling2D(pool, padding="same")(x)
+        x = layers.ReLU()(_convolution(x, width, kernel=3, l2=config.l2))
+        if config.block_dropout:
+            x = layers.SpatialDropout2D(config.block_dropout)(x)
+    # Every band keeps its place: pitch and formants lie somewhere, and averages over frequency forget where.
+    x = layers.Reshape((-1, 1, x.shape[2] * x.shape[3]))(x)
+    x = layers.ReLU()(_convolution(x, widths[4], kernel=1, l2=config.l2))
+    y = layers.ReLU()(_convolution(x, widths[4], kernel=(3, 1), l2=config.l2))
+    x = layers.Add()([x, y])
+    x = layers.Reshape((-1, widths[4]))(x)
+    x = _attentive_statistics(x)
+    x = layers.Dropout(config.dropout)(x)
+    return keras.Model(spectrogram, _answer(x, n_labels, config), name="swift")
+
+
 NETWORKS: dict[str, Callable[[InputShapes, int, NetworkConfig], keras.Model]] = {
     "emonet": emonet,
+    "swift": swift,
     "baseline": baseline,
     "baseline-features": baseline_features,
 }
@@ -108,43 +133,6 @@ TAKES_FEATURES = frozenset({"baseline-features"})
 def adapt_features(network: keras.Model, features: Any) -> None:
     """Set the standardisation of a two-input network from the training clips, features of shape (n, n_features)."""
     network.get_layer("standardise").adapt(features)
-
-
-def faster(network: keras.Model) -> keras.Model:
-    """Return a network for training that computes the same with fewer passes over memory; weights are not copied.
-
-    On PyTorch, Keras builds batch normalisation of elementary operations. One fused operation makes a step of `emonet`
-    1.2 times as fast (two processors with bfloat16). On other back ends the network is returned as it is.
-    """
-    if keras.backend.backend() != "torch":
-        return network
-    return keras.models.clone_model(network, clone_function=_fused)
-
-
-def _fused(layer: keras.layers.Layer) -> keras.layers.Layer:
-    kind = _FusedBatchNormalization if type(layer) is layers.BatchNormalization else type(layer)
-    return kind.from_config(layer.get_config())
-
-
-class _FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor = None) -> Tensor:
-        finding_shapes = inputs.device.type == "meta"
-        single = inputs.numel() == inputs.shape[-1]  # has no variance, which PyTorch refuses
-        if finding_shapes or single:
-            return super().call(inputs, training=training, mask=mask)
-        import torch
-
-        normalised = torch.nn.functional.batch_norm(
-            inputs.movedim(-1, 1),
-            self.moving_mean.value,
-            self.moving_variance.value,
-            self.gamma.value,
-            self.beta.value,
-            training=bool(training) and self.trainable,
-            momentum=1.0 - self.momentum,
-            eps=self.epsilon,
-        )
-        return normalised.movedim(1, -1)
 
 
 def _baseline_body(x: Tensor, config: NetworkConfig) -> Tensor:
@@ -190,7 +178,9 @@ def _residual(x: Tensor, width: int, config: NetworkConfig) -> Tensor:
     return layers.ReLU()(layers.Add()([x, y]))
 
 
-def _convolution(x: Tensor, width: int, *, kernel: int, strides: int = 1, l2: float) -> Tensor:
+def _convolution(
+    x: Tensor, width: int, *, kernel: int | tuple[int, int], strides: int | tuple[int, int] = 1, l2: float
+) -> Tensor:
     x = layers.Conv2D(
         width,
         kernel,

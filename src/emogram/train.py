@@ -29,8 +29,10 @@ from emogram.errors import EmogramError, SettingsError
 from emogram.export import export_onnx
 from emogram.features import N_FEATURES
 from emogram.files import write_json, write_text
+from emogram.fused import faster, without_denormals
 from emogram.judging import Judgement, clip_probabilities, judge_clips
-from emogram.network import InputShapes, adapt_features, build_network, faster
+from emogram.network import InputShapes, adapt_features, build_network
+from emogram.optimizers import make_optimizer
 from emogram.pictures import read_picture_config
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
@@ -163,7 +165,7 @@ def fit(
             adapt_features(one, np.stack([features for features in found if features is not None]))
     batches = TrainingBatches(dataset, split.train, train=settings, augmentation=config.augment)
     network.compile(
-        optimizer=make_optimizer(settings, steps_per_epoch=len(batches)),
+        optimizer=make_optimizer(settings, steps_per_epoch=len(batches), precision=computed_in(settings.precision)),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=False,
@@ -185,7 +187,8 @@ def fit(
             keras.callbacks.TerminateOnNaN(),
         ]
         try:
-            network.fit(batches, epochs=settings.epochs, callbacks=callbacks, verbose=0)
+            with without_denormals():
+                network.fit(batches, epochs=settings.epochs, callbacks=callbacks, verbose=0)
         except KeyboardInterrupt:
             if keep.best_epoch is None:
                 raise
@@ -281,29 +284,6 @@ def input_shapes(config: SpectrogramConfig) -> InputShapes:
     return InputShapes(config.input_shape(), N_FEATURES if config.utterance_features else 0)
 
 
-def make_optimizer(settings: TrainConfig, *, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Build the optimizer with its learning rate, or the cosine schedule of it (SGDR without restarts).
-
-    Loshchilov and Hutter, ICLR 2017, arXiv:1608.03983; warm-up: Goyal et al. 2017, arXiv:1706.02677.
-    """
-    rate: float | keras.optimizers.schedules.LearningRateSchedule = settings.learning_rate
-    if settings.schedule == "cosine":
-        n_steps = settings.epochs * steps_per_epoch
-        n_warmup = min(round(settings.warmup_epochs * steps_per_epoch), n_steps // 2)
-        rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=settings.learning_rate * (0.01 if n_warmup else 1.0),
-            decay_steps=max(1, n_steps - n_warmup),
-            alpha=0.01,
-            warmup_target=settings.learning_rate if n_warmup else None,
-            warmup_steps=n_warmup,
-        )
-    if settings.optimizer == "adamw":
-        return keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, global_clipnorm=5.0)
-    if settings.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, global_clipnorm=5.0)
-    return keras.optimizers.Adam(rate)
-
-
 def schedule_callbacks(settings: TrainConfig) -> list[keras.callbacks.Callback]:
     """Return the callbacks that lower the learning rate or end the training early."""
     callbacks: list[keras.callbacks.Callback] = []
@@ -338,13 +318,17 @@ def hard_class_callbacks(
 @contextlib.contextmanager
 def computing_in(precision: str) -> Iterator[None]:
     """Build layers that compute in `precision`: "float32", "bfloat16", or "auto", see `fast_precision`."""
-    wanted = fast_precision() if precision == "auto" else precision
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if wanted == "bfloat16" else "float32")
+    keras.config.set_dtype_policy("mixed_bfloat16" if computed_in(precision) == "bfloat16" else "float32")
     try:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def computed_in(precision: str) -> str:
+    """Return "float32" or "bfloat16" for a setting that may be "auto"."""
+    return fast_precision() if precision == "auto" else precision
 
 
 def fast_precision() -> str:

@@ -1,0 +1,68 @@
+"""The optimizers and their learning rates."""
+
+import math
+
+import numpy as np
+import pytest
+
+from emogram.backend import keras
+from emogram.config import TrainConfig
+from emogram.optimizers import Muon, make_optimizer
+
+
+def test_warm_up_and_cosine_by_hand():
+    settings = TrainConfig(epochs=10, warmup_epochs=2, learning_rate=0.1, schedule="cosine")
+    rate = make_optimizer(settings, steps_per_epoch=5)._learning_rate
+    for step in range(51):
+        if step < 10:  # from a hundredth to the whole, in ten steps
+            expected = 0.001 + (0.1 - 0.001) * step / 10
+        else:  # half a cosine, down to a hundredth, in the remaining forty
+            cosine = 0.5 * (1 + math.cos(math.pi * (step - 10) / 40))
+            expected = 0.1 * (0.01 + 0.99 * cosine)
+        assert float(rate(step)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_cosine_without_warm_up_begins_at_the_top():
+    rate = make_optimizer(TrainConfig(epochs=4, warmup_epochs=0, learning_rate=0.1), steps_per_epoch=5)._learning_rate
+    assert [float(rate(step)) for step in (0, 10, 20)] == pytest.approx([0.1, 0.0505, 0.001], rel=1e-4)
+
+
+def test_a_warm_up_longer_than_the_training_takes_half_of_it():
+    rate = make_optimizer(TrainConfig(epochs=2, warmup_epochs=9, learning_rate=0.1), steps_per_epoch=5)._learning_rate
+    assert float(rate(5)) == pytest.approx(0.1) and float(rate(2)) == pytest.approx(0.0406) and float(rate(9)) < 0.02
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("adamw", "AdamW"), ("muon", "Muon"), ("sgd", "SGD")])
+def test_optimizers_are_those_named(name, kind):
+    optimizer = make_optimizer(TrainConfig(optimizer=name, weight_decay=0.3), steps_per_epoch=1)
+    assert type(optimizer).__name__ == kind
+    assert optimizer.weight_decay == (0.3 if name in ("adamw", "muon") else None)
+
+
+def one_step(optimizer, start, gradient):
+    variable = keras.Variable(start)
+    optimizer.build([variable])
+    optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+    return keras.ops.convert_to_numpy(variable)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 4, 6), (1, 1, 16, 8), (12, 8)])
+def test_muon_steps_along_the_nearest_orthogonal_matrix(shape):
+    """Against the singular value decomposition: U V^T of the gradient, seen as a matrix, times rate and scale."""
+    gradient = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    matrix = gradient.reshape(-1, shape[-1])
+    left, _, right = np.linalg.svd(matrix, full_matrices=False)
+    expected = -0.1 * 0.2 * math.sqrt(max(matrix.shape)) * (left @ right)
+    step = one_step(Muon(0.1, weight_decay=0.0), np.zeros(shape, np.float32), gradient).reshape(matrix.shape)
+    # Five Newton-Schulz steps bring the singular values to between 0.7 and 1.2, not to 1.
+    assert np.sum(step * expected) / np.linalg.norm(step) / np.linalg.norm(expected) > 0.97
+    values = np.linalg.svd(step, compute_uv=False) / (0.1 * 0.2 * math.sqrt(max(matrix.shape)))
+    assert values.min() > 0.6 and values.max() < 1.3
+
+
+def test_muon_leaves_vectors_and_first_filters_to_adam():
+    """Adam's first step is the sign of the gradient times the rate, whatever the size of the gradient."""
+    for shape in ((5,), (3, 3, 1, 4)):
+        gradient = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        step = one_step(Muon(0.1, weight_decay=0.0, adam_weight_decay=0.0), np.zeros(shape, np.float32), gradient)
+        np.testing.assert_allclose(step, -0.1 * np.sign(gradient), rtol=1e-3)
