@@ -1,11 +1,14 @@
 """What `fit` sees: every training clip once an epoch, changed anew, with its own target and weight."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from emogram.augment import LOG_MEL_AXES, augment
-from emogram.batches import TrainingBatches, balanced_weights, cut_or_pad
+from emogram.batches import TrainingBatches, cut_or_pad
 from emogram.config import AugmentConfig, TrainConfig
+from emogram.losses import IMPOSSIBLE
 
 PLAIN = AugmentConfig(
     contrast=0, time_masks=0, frequency_masks=0, time_stretch=0, frequency_warp=0, frequency_shift=0, band_gain=0
@@ -168,48 +171,60 @@ def test_only_hard_classes_are_changed_more(make_dataset):
     assert np.abs(change[hard]).max() > 0.003
 
 
-# ---------------------------------------------------------------- class weights
+# ---------------------------------------------------------------- what counts, and what was possible
 
 
-def test_balanced_weights_by_hand():
-    # 6, 3 and 1 clips of 10: 10 / (3 * 6), 10 / (3 * 3), 10 / (3 * 1)
-    weights = balanced_weights(np.asarray([0] * 6 + [1] * 3 + [2]), 3)
-    np.testing.assert_allclose(weights, [0.5555556, 1.1111111, 3.3333333], rtol=1e-6)
-
-
-def test_balanced_weights_as_scikit_learn_has_them():
-    from sklearn.utils.class_weight import compute_class_weight
-
-    targets = rng().choice(5, 300, p=[0.5, 0.2, 0.15, 0.1, 0.05])
-    expected = compute_class_weight("balanced", classes=np.arange(5), y=targets)
-    np.testing.assert_allclose(balanced_weights(targets, 5), expected, rtol=1e-6)
-
-
-def test_every_class_weighs_the_same_in_all_and_absent_ones_nothing():
-    targets = np.asarray([0] * 7 + [2] * 2)
-    weights = balanced_weights(targets, 4)
-    np.testing.assert_allclose(weights * np.bincount(targets, minlength=4), [4.5, 0, 4.5, 0], rtol=1e-6)
-    assert weights[targets].sum() == pytest.approx(9)
-
-
-def test_class_weights_come_from_the_training_part_alone(make_dataset):
+def test_clips_count_as_their_shares_of_the_training_part_alone_say(make_dataset):
     trained = [0, 1, 2, 3, 4, 5]
     one = batches_of(make_dataset([0, 0, 0, 0, 1, 1, 0, 0, 0, 0]), trained)
-    other = batches_of(make_dataset([0, 0, 0, 0, 1, 1, 1, 2, 3, 3]), trained)
-    np.testing.assert_array_equal(one.class_weights, other.class_weights)
-    np.testing.assert_allclose(one.class_weights, [0.75, 1.5, 0, 0])
+    other = batches_of(make_dataset([0, 0, 0, 0, 1, 1, 1, 2, 3, 3]), trained, mask_missing_labels=False)
     for (inputs, targets, weights), (others, other_targets, other_weights) in zip(
         epoch_of(one), epoch_of(other), strict=True
     ):
         np.testing.assert_array_equal(weights, np.asarray([0.75, 1.5, 0, 0])[targets.argmax(axis=1)])
         np.testing.assert_array_equal(inputs, others)
-        np.testing.assert_array_equal(targets, other_targets)
+        np.testing.assert_array_equal(np.maximum(targets, 0), other_targets)
         np.testing.assert_array_equal(weights, other_weights)
 
 
 def test_class_weights_can_be_switched_off(make_dataset):
     _, _, weights = batches_of(make_dataset([0, 0, 0, 1]), class_weights=False)[0]
     np.testing.assert_array_equal(weights, np.ones(4))
+
+
+def of_two_corpora(make_dataset):
+    """Clips 0 to 3 are of a corpus of all four labels, 4 and 5 of one of the first and last alone."""
+    dataset = make_dataset([0, 1, 2, 3, 0, 3])
+    clips = [dataclasses.replace(clip, corpus="all" if i < 4 else "two") for i, clip in enumerate(dataset.clips)]
+    return dataclasses.replace(dataset, clips=tuple(clips))
+
+
+def test_labels_that_a_corpus_lacks_are_marked_in_the_targets_of_its_clips(make_dataset):
+    dataset = of_two_corpora(make_dataset)
+    for masked in (True, False):
+        seen = {}
+        for inputs, targets, _ in epoch_of(batches_of(dataset, mask_missing_labels=masked)):
+            seen.update(zip(who(inputs, 6), targets.tolist(), strict=True))
+        lacking = IMPOSSIBLE if masked else 0
+        assert [seen[i] for i in range(4)] == np.eye(4).tolist()
+        assert seen[4] == [1, lacking, lacking, 0] and seen[5] == [0, lacking, lacking, 1]
+
+
+@pytest.mark.parametrize("way", ["mixup_alpha", "cutmix_alpha"])
+def test_what_was_possible_for_either_of_two_mixed_clips_is_possible(make_dataset, way):
+    dataset = of_two_corpora(make_dataset)
+    mixing = PLAIN.model_copy(update={way: 1.0, "mix_probability": 1.0})
+    batches = batches_of(dataset, augmentation=mixing, batch_size=6)
+    kinds = set()
+    for _ in range(20):
+        _, targets, _ = batches[0]
+        np.testing.assert_allclose(np.maximum(targets, 0).sum(axis=1), 1, rtol=1e-6)
+        for row in targets:
+            lacks = row == IMPOSSIBLE
+            assert lacks.tolist() in ([False] * 4, [False, True, True, False])
+            kinds.add((bool(lacks.any()), int((row > 0).sum())))
+        batches.on_epoch_end()
+    assert {(False, 1), (False, 2), (True, 2)} <= kinds
 
 
 # ---------------------------------------------------------------- mixing

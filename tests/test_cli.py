@@ -101,7 +101,7 @@ def test_without_a_command_the_help_is_shown(run):
     [
         (["predict", "a.wav", "--modle", "m"], "error: No such option: --modle (Possible options: --model); "),
         (["trian"], "error: No such command 'trian'. Did you mean 'train'?; `emogram --help` tells more\n"),
-        (["train"], "error: Missing argument 'CORPUS'; `emogram train --help` tells more\n"),
+        (["train"], "error: Missing argument 'CORPUS...'; `emogram train --help` tells more\n"),
         (["train", "x", "--epochs", "ten"], "error: Invalid value for '--epochs': Input should be a valid integer"),
         (["train", "x", "--optimizer", "x"], "error: Invalid value for '--optimizer': 'x' is not one of 'adam', "),
         (["train", "x", "--epochs", "0"], "error: train.epochs: Input should be greater than or equal to 1, found 0\n"),

@@ -20,8 +20,8 @@ SOURCE = Path(emogram.__file__).parent
 # DESIGN.md, "The house": a module imports only from those that stand before it here.
 FLOORS = (
     "errors", "config", "records", "files", "progress", "parallel", "protocols",
-    "audio", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "splits",
-    "augment", "backend", "network", "fused", "optimizers", "batches",
+    "audio", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "splits", "balance",
+    "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
     "metrics", "calibration", "plots",
     "bundle", "classifier", "writers", "testing", "export", "callbacks", "judging",
     "train", "evaluate", "crossval", "demo",
@@ -30,7 +30,7 @@ FLOORS = (
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
 KERAS_AT_THE_TOP = {"backend"}
-LOADS_KERAS = {"network", "fused", "optimizers", "batches", "callbacks", "train", "crossval"}
+LOADS_KERAS = {"losses", "network", "fused", "optimizers", "batches", "callbacks", "train", "crossval"}
 HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa"}
 
 

@@ -99,6 +99,8 @@ def examples() -> list[tuple[str, str, object]]:
         "schedule": ("plateau", "plateau"),
         "monitor": ("val_uar", "val_uar"),
         "precision": ("float32", "float32"),
+        "balance": ("corpus_label", "corpus_label"),
+        "band_normalization": ("clip", "clip"),
         "split": ("random", "random"),
         "network": ("baseline", "baseline"),
         "protocol": ("random80", "random80"),

@@ -21,6 +21,7 @@ from emogram.spectrogram import (
     mel_filters,
     mel_to_hz,
     model_input,
+    normalize_bands,
     open_picture,
     picture,
     power_spectrum,
@@ -202,6 +203,40 @@ def test_absolute_level_shows_the_gain(tone: Waveform) -> None:
 
 
 @pytest.mark.parametrize("trim_db", [20.0, 40.0])
+def test_bands_are_centred_by_hand():
+    scaled = np.asarray([[0.2, 1.0, 0.5], [0.4, 0.0, 0.5], [0.6, 0.0, 0.5], [0.4, 0.0, 0.5]], dtype=np.float32)
+    # Means 0.4, 0.25 and 0.5; 1.0 - 0.25 + 0.5 leaves the range.
+    expected = [[0.3, 1.0, 0.5], [0.5, 0.25, 0.5], [0.7, 0.25, 0.5], [0.5, 0.25, 0.5]]
+    np.testing.assert_allclose(normalize_bands(scaled), expected, atol=1e-6)
+
+
+def test_what_a_microphone_adds_to_each_band_goes_with_its_mean():
+    rng = np.random.default_rng(0)
+    heard = rng.uniform(0.4, 0.6, (50, 64)).astype(np.float32)
+    coloured = heard + rng.uniform(-0.3, 0.3, 64).astype(np.float32)
+    np.testing.assert_allclose(normalize_bands(coloured), normalize_bands(heard), atol=1e-6)
+
+
+def test_a_filter_before_the_microphone_changes_a_normalised_input_little(noise):
+    """A gain of each frequency, by the Fourier transform of the whole."""
+    spectrum = np.fft.rfft(noise)
+    gain_db = 10 * np.sin(np.linspace(0, 6, len(spectrum)))
+    coloured = np.fft.irfft(spectrum * 10 ** (gain_db / 20), len(noise)).astype(np.float32)
+    plain, centred = (
+        np.abs(scaled_log_mel(noise, config) - scaled_log_mel(coloured, config)).mean()
+        for config in (_config(trim_db=0.0), _config(trim_db=0.0, band_normalization="clip"))
+    )
+    assert plain > 0.05 and centred < 0.1 * plain
+
+
+def test_normalised_input_is_the_plain_one_less_the_mean_of_each_band(noise):
+    loud = noise * np.linspace(0.1, 1.0, len(noise), dtype=np.float32)
+    plain, centred = scaled_log_mel(loud, _config()), scaled_log_mel(loud, _config(band_normalization="clip"))
+    np.testing.assert_allclose(centred, np.clip(plain - plain.mean(axis=0) + 0.5, 0, 1), atol=1e-6)
+    values = model_input(loud, _config(band_normalization="clip"))
+    assert values.min() >= 0 and values.max() <= 1
+
+
 def test_trim_keeps_the_loud_part_and_nothing_else(noise: Waveform, trim_db: float) -> None:
     quiet = noise[:8192] * np.float32(1e-3)  # 60 dB down
     wave = np.concatenate([quiet, noise[:10240], quiet[::-1]])

@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from emogram.augment import LOG_MEL_AXES, PICTURE_AXES, augment, cutmix, mixup
 from emogram.backend import keras
+from emogram.balance import clip_weights, possible_labels
 from emogram.config import AugmentConfig, TrainConfig
 from emogram.dataset import Dataset, HalfArray, Indices
+from emogram.losses import IMPOSSIBLE
 
 FloatArray = npt.NDArray[np.float32]
 Batch = tuple[dict[str, FloatArray] | FloatArray, FloatArray, FloatArray]
@@ -28,7 +30,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         Args:
             dataset: All clips.
             indices: Those that train.
-            train: Batch size, length, seed, class weights.
+            train: Batch size, length, seed, how much clips count.
             augmentation: How clips are changed.
         """
         super().__init__(workers=1)
@@ -37,9 +39,11 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._train = train
         self._augmentation = augmentation
         self._axes = LOG_MEL_AXES if dataset.samples[0].spectrogram.shape[-1] == 1 else PICTURE_AXES
-        self._one_hot = np.eye(len(dataset.labels), dtype=np.float32)
-        targets = dataset.targets[indices]
-        self.class_weights = balanced_weights(targets, len(dataset.labels)) if train.class_weights else None
+        one_hot = np.eye(len(dataset.labels), dtype=np.float32)[dataset.targets]
+        possible = possible_labels(dataset, indices) if train.mask_missing_labels else np.ones_like(one_hot)
+        weights = clip_weights(dataset, indices, train)[:, np.newaxis]
+        # Side by side, since all three are mixed when clips are.
+        self._answers = np.concatenate([one_hot, possible, weights], axis=1, dtype=np.float32)
         self.strength_of_label = np.ones(len(dataset.labels), dtype=np.float32)
         self.epoch = 0
 
@@ -68,38 +72,30 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         batch = augment(batch, self._augmentation, self._axes, rng, strength=self.strength_of_label[labels])
         found = [self._dataset.samples[index].features for index in chosen]
         features = None if found[0] is None else np.stack([one for one in found if one is not None])
-        return self._weighed(*self._mixed(batch, self._one_hot[labels], features, rng))
+        return self._weighed(*self._mixed(batch, self._answers[chosen], features, rng))
 
     def _mixed(
-        self, batch: FloatArray, targets: FloatArray, features: FloatArray | None, rng: np.random.Generator
+        self, batch: FloatArray, answers: FloatArray, features: FloatArray | None, rng: np.random.Generator
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
         config = self._augmentation
         ways = [way for way, alpha in (("mixup", config.mixup_alpha), ("cutmix", config.cutmix_alpha)) if alpha > 0]
         if not ways or rng.random() >= config.mix_probability:
-            return batch, targets, features
+            return batch, answers, features
         if ways[rng.integers(len(ways))] == "mixup":
-            batch, targets, partner, share = mixup(batch, targets, config.mixup_alpha, rng)
+            batch, answers, partner, share = mixup(batch, answers, config.mixup_alpha, rng)
         else:
-            batch, targets, partner, share = cutmix(batch, targets, config.cutmix_alpha, self._axes, rng)
+            batch, answers, partner, share = cutmix(batch, answers, config.cutmix_alpha, self._axes, rng)
         if features is not None:
             features = features * share[:, np.newaxis] + features[partner] * (1 - share[:, np.newaxis])
-        return batch, targets, features
+        return batch, answers, features
 
-    def _weighed(self, batch: FloatArray, targets: FloatArray, features: FloatArray | None) -> Batch:
-        weights = np.ones(len(batch), dtype=np.float32) if self.class_weights is None else targets @ self.class_weights
+    def _weighed(self, batch: FloatArray, answers: FloatArray, features: FloatArray | None) -> Batch:
+        n_labels = len(self._dataset.labels)
+        shares, possible, weights = answers[:, :n_labels], answers[:, n_labels:-1], answers[:, -1]
+        # A label is possible where it is for either of two clips that were mixed.
+        targets = np.where(possible > 0, shares, np.float32(IMPOSSIBLE))
         inputs: Any = batch if features is None else {"spectrogram": batch, "features": features}
         return inputs, targets, weights
-
-
-def balanced_weights(targets: npt.NDArray[np.intp], n_labels: int) -> FloatArray:
-    """Return a weight for each label, n / (n_labels * count), so that each label weighs the same in all.
-
-    King and Zeng, "Logistic regression in rare events data", Political Analysis 9 (2001), 137-163; scikit-learn's
-    "balanced". Labels without clips get 0.
-    """
-    counts = np.bincount(targets, minlength=n_labels)
-    present = int(np.count_nonzero(counts))
-    return np.where(counts > 0, len(targets) / (present * np.maximum(counts, 1)), 0.0).astype(np.float32)
 
 
 def cut_or_pad(spectrogram: HalfArray, n_frames: int, rng: np.random.Generator) -> HalfArray:

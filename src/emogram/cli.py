@@ -63,6 +63,24 @@ CorpusPath = Annotated[
         show_default=False,
     ),
 ]
+CorpusPaths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="CORPUS...",
+        help="One corpus or several: each a folder of sound or spectrogram pictures with a folder for each emotion, a "
+        "known corpus (see `emogram corpora list`), or a manifest (.csv, .jsonl) with the columns path and label.",
+        show_default=False,
+    ),
+]
+Also = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--also",
+        metavar="CORPUS",
+        help="A corpus whose clips train as well and never choose or judge; may be given several times.",
+        show_default=False,
+    ),
+]
 CorpusName = Annotated[
     str | None, typer.Option("--as", metavar="NAME", help="What the corpus is, instead of finding out by looking.")
 ]
@@ -228,6 +246,12 @@ def _find(path: Path, name: str | None) -> Corpus:
     return find_corpus(path, name=name)
 
 
+def _find_all(paths: Sequence[Path], also: Sequence[Path] | None, name: str | None) -> Corpus:
+    from emogram.corpora import find_corpora
+
+    return find_corpora(paths, also=also or (), name=name)
+
+
 def _cache_folder(cache: Path | None, no_cache: bool) -> Path | None:
     from emogram.dataset import default_cache
 
@@ -374,8 +398,9 @@ def _tell_demo(result: DemoResult) -> None:
 @command(app)
 @takes_settings("spectrogram", "augment", "network", "train", "split")
 def train(
-    corpus: CorpusPath,
+    corpora: CorpusPaths,
     config: RunConfig,
+    also: Also = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder; by default runs/CORPUS-NETWORK-TIME.", show_default=False)
     ] = None,
@@ -387,11 +412,11 @@ def train(
     workers: Workers = None,
     json: Json = False,
 ) -> int:
-    """Train a network on a corpus, judge it, and save the model with its plots."""
+    """Train a network on a corpus or several, judge it, and save the model with its plots."""
     if out is not None and name is not None:
         raise SettingsError("both --out and --name say where the run goes; give one of them")
     _prepare_training("training")
-    found = _find(corpus, corpus_name)
+    found = _find_all(corpora, also, corpus_name)
     folder = _new_folder(
         Path("runs") / name if name else out, f"{found.name}-{config.network.network}", overwrite=overwrite
     )
@@ -424,9 +449,10 @@ def train(
 @command(app)
 @takes_settings("spectrogram", "augment", "network", "train")
 def crossval(
-    corpus: CorpusPath,
+    corpora: CorpusPaths,
     config: RunConfig,
     protocol: Annotated[str, typer.Option(help="How clips are parted: ravdess-si5 or random80.", show_default=False)],
+    also: Also = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="N,N,...", help="Train once with each seed; by default --seed alone.")
     ] = None,
@@ -451,7 +477,7 @@ def crossval(
     find_protocol(protocol)
     chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
     _prepare_training("cross-validation")
-    found = _find(corpus, corpus_name)
+    found = _find_all(corpora, also, corpus_name)
     folder = out or Path("runs") / _file_name(f"{found.name}-{protocol}-{config.network.network}")
     from emogram import console
     from emogram.crossval import crossval as cross_validate

@@ -65,6 +65,9 @@ class SpectrogramConfig(Settings):
     level: Literal["clip", "absolute"] = Field(
         "clip", description="Measure loudness against the clip's own peak, or against digital full scale."
     )
+    band_normalization: Literal["none", "clip"] = Field(
+        "none", description="Take out each band's mean over the clip, and with it microphone, room and codec."
+    )
     trim_db: float = Field(
         35.0, ge=0.0, description="Cut leading and trailing frames this many dB below the loudest; 0 cuts none."
     )
@@ -153,6 +156,15 @@ class TrainConfig(Settings):
     )
     label_smoothing: float = Field(0.1, ge=0.0, lt=1.0, description="Share of each target spread over all labels.")
     class_weights: bool = Field(True, description="Weigh rare classes more, by their share of the training part.")
+    balance: Literal["label", "corpus_label"] = Field(
+        "label", description="What class weights make even: the labels, or the labels within each corpus."
+    )
+    also_weight: float = Field(
+        1.0, gt=0.0, le=1000.0, description="Weight of clips of corpora that may but train (--also), against 1."
+    )
+    mask_missing_labels: bool = Field(
+        True, description="Learn nothing about labels from clips of a corpus that has none of them."
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Precision of the arithmetic of training; auto: bfloat16 where the processor has it."
     )

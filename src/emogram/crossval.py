@@ -27,7 +27,7 @@ from emogram.parallel import map_parallel, worker_count
 from emogram.progress import SILENT, Progress, Task
 from emogram.protocols import Protocol, find_protocol
 from emogram.records import Clip, Report
-from emogram.splits import Split, make_split
+from emogram.splits import Split, make_split, says_training_only
 from emogram.train import CONFIG_FILE, describe_model, fit_to_corpus, train
 
 FEW_JOBS = 2  # fewer trainings than this run in this process
@@ -192,6 +192,7 @@ def _pool(folds: dict[_Job, Split], dataset: Dataset, out: Path, *, protocol: Pr
         [read_probabilities(out / job.name, _judged(dataset, split), dataset.labels) for job, split in folds.items()]
     )
     says = f"{protocol.says}; pooled over {len(folds)} folds; seed {seed}" if protocol.folds else protocol.says
+    says += says_training_only(dataset)
     return judge_clips(clips, probabilities, dataset.labels, out, protocol=says).report
 
 

@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class Dataset:
         samples: Model inputs.
         spectrogram: How they were made; None for pictures made elsewhere.
         failed: Clips that could not be read, and why.
+        training_only: Names of corpora whose clips may train and never choose or judge.
     """
 
     clips: tuple[Clip, ...]
@@ -65,9 +66,19 @@ class Dataset:
     samples: tuple[Sample, ...]
     spectrogram: SpectrogramConfig | None
     failed: tuple[tuple[Clip, str], ...]
+    training_only: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    def select(self, indices: Indices) -> Dataset:
+        """Return some of the clips as a dataset of the same labels."""
+        return replace(
+            self,
+            clips=tuple(self.clips[index] for index in indices),
+            targets=self.targets[indices],
+            samples=tuple(self.samples[index] for index in indices),
+        )
 
     def inputs(self, indices: Sequence[int] | Indices) -> dict[str, npt.NDArray[np.float32]]:
         """Stack the model inputs of clips whose spectrograms are equally long."""
@@ -147,6 +158,7 @@ def load_dataset(
         samples=tuple(sample for _, sample in kept),
         spectrogram=_made_with(corpus, config) if corpus.kind == "picture" else config,
         failed=tuple(failed),
+        training_only=corpus.training_only,
     )
 
 

@@ -74,7 +74,7 @@ def evaluate(
     dataset = load_dataset(corpus, config, labels=info.labels, cache=cache, workers=workers, progress=progress)
     indices = _part_of(dataset, info, part)
     heard = _speakers_of_part(info, "train") if _same_corpus(dataset, info) else set()
-    speakers = speakers_of(dataset.clips)
+    speakers = _speakers_as_in_split(dataset, info)
     n_heard = sum(speakers[index] in heard for index in indices)
     warnings = list(corpus.warnings)
     protocol = info.protocol if part == "test" else f"{part} clips of {corpus.name}"
@@ -117,7 +117,7 @@ def _part_of(dataset: Dataset, info: ModelInfo, part: str) -> Indices:
     wanted = _speakers_of_part(info, part)
     if not wanted or wanted & _speakers_of_part(info, "train"):
         raise SettingsError(f"this model's split set no {part} speakers aside; judge it on all clips of a new corpus")
-    speakers = speakers_of(dataset.clips)
+    speakers = _speakers_as_in_split(dataset, info)
     chosen = everything[[speaker in wanted for speaker in speakers]]
     if not len(chosen):
         raise CorpusError(f"no clips of the model's {part} speakers {', '.join(sorted(wanted))} in this corpus")
@@ -126,6 +126,13 @@ def _part_of(dataset: Dataset, info: ModelInfo, part: str) -> Indices:
 
 def _speakers_of_part(info: ModelInfo, part: str) -> set[str]:
     return set(info.split.get(f"{part}_speakers", ()))
+
+
+def _speakers_as_in_split(dataset: Dataset, info: ModelInfo) -> list[str | None]:
+    """Return the speaker of each clip as the model's split names it: after its corpus where that parted several."""
+    if len(info.split.get("corpora", ())) < 2:
+        return speakers_of(dataset.clips)
+    return [f"{clip.corpus}/{clip.speaker}" if clip.speaker else None for clip in dataset.clips]
 
 
 def _same_corpus(dataset: Dataset, info: ModelInfo) -> bool:

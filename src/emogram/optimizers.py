@@ -64,11 +64,13 @@ class Muon(keras.optimizers.Muon):  # type: ignore[misc]
         return bool(variable.shape[2] == 1)
 
     def zeropower_via_newtonschulz5(self, x: Tensor, steps: int) -> Tensor:
+        """Return the nearest orthogonal matrix, roughly, in the shape of `x`."""
         # Half precision is enough for a direction (Jordan et al. compute in it too).
         matrix = keras.ops.cast(keras.ops.reshape(x, (-1, x.shape[-1])), self._precision)
         turned = keras.ops.cast(super().zeropower_via_newtonschulz5(matrix, steps), x.dtype)
         return keras.ops.reshape(turned, x.shape)
 
     def lr_adjust(self, x: Tensor) -> Tensor:
+        """Scale a step by its shape as a matrix."""
         matrix = keras.ops.reshape(x, (-1, x.shape[-1]))
         return keras.ops.reshape(super().lr_adjust(matrix), x.shape)

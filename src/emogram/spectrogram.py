@@ -54,12 +54,30 @@ def model_input(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
 def scaled_log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
     """Return the log-mel scaled to [0, 1] and trimmed as the config asks, shape (n_frames, n_mels).
 
-    0 lies `top_db` below the reference: the clip's loudest point, or full scale.
+    0 lies `top_db` below the reference: the clip's loudest point, or full scale. With `band_normalization = "clip"`
+    each band then has its mean at 0.5, see `normalize_bands`.
     """
     decibels = trim(log_mel(waveform, config), config.trim_db)
     reference = float(decibels.max()) if config.level == "clip" else 0.0
     scaled: FloatArray = (decibels - np.float32(reference)) / np.float32(config.top_db) + np.float32(1.0)
     clipped: FloatArray = np.clip(scaled, np.float32(0.0), np.float32(1.0))
+    return normalize_bands(clipped) if config.band_normalization == "clip" else clipped
+
+
+def normalize_bands(scaled: FloatArray) -> FloatArray:
+    """Move the mean of each band over the clip to 0.5, and cut what then leaves [0, 1].
+
+    What a microphone, a room or a codec does to all frames alike adds one number to each band of a log-mel, and goes
+    with the mean: B. S. Atal, "Effectiveness of linear prediction characteristics of the speech wave for automatic
+    speaker identification and verification", JASA 55 (1974), 1304-1312, there for the cepstrum. The scale of a decibel
+    stays, so that changes made while training mean the same. The mean is taken after the floor of the range was, or
+    digital silence at -200 dB would outweigh the speech.
+
+    Args:
+        scaled: Scaled log-mel in [0, 1], shape (n_frames, n_mels).
+    """
+    centred = scaled - scaled.mean(axis=0, keepdims=True, dtype=np.float32) + np.float32(0.5)
+    clipped: FloatArray = np.clip(centred, np.float32(0.0), np.float32(1.0))
     return clipped
 
 

@@ -42,7 +42,7 @@ class Split:
 
 
 def make_split(dataset: Dataset, config: SplitConfig) -> Split:
-    """Part a dataset as asked, and refuse what would leak.
+    """Part a dataset as asked, and refuse what would leak. Corpora that are `training_only` train, whatever is asked.
 
     Raises:
         SettingsError: The settings contradict one another, or name speakers or files that are not there.
@@ -62,22 +62,41 @@ def make_split(dataset: Dataset, config: SplitConfig) -> Split:
     given_lists = bool(config.train_list or config.validation_list or config.test_list)
     if sum([config.protocol is not None, given_speakers, given_lists]) > 1:
         raise SettingsError("give one of a protocol, speakers or lists to part the clips by, not several")
-    if config.protocol is not None:
-        split = _by_protocol(dataset, config)
-    elif given_speakers:
-        split = _by_given_speakers(dataset, config)
-    elif given_lists:
-        split = _by_lists(dataset, config)
-    elif config.split == "random" or (config.split == "auto" and len(set(speakers_of(dataset.clips))) < 2):
-        split = _at_random(dataset, config.validation_share, config.split_seed, f"random split: {RANDOM_WARNING}")
-    else:
-        split = _by_speakers(dataset, config)
+    free = np.asarray([clip.corpus not in dataset.training_only for clip in dataset.clips])
+    if not free.any():
+        raise CorpusError("only clips of corpora that may but train could be used, so none is left to judge by")
+    parted = np.flatnonzero(free)
+    split = _part(dataset.select(parted), config)
+    split = Split(
+        train=np.sort(np.concatenate([parted[split.train], np.flatnonzero(~free)])),
+        validation=parted[split.validation],
+        test=parted[split.test],
+        protocol=split.protocol + says_training_only(dataset),
+        warnings=split.warnings,
+    )
     _check(dataset, split)
     return split if config.judge_on == "test" else _without_test(split)
 
 
 def _without_test(split: Split) -> Split:
     return replace(split, test=np.asarray([], dtype=np.intp), protocol=f"{split.protocol}; test part not looked at")
+
+
+def says_training_only(dataset: Dataset) -> str:
+    """Return what must stand beside a figure for which other corpora trained as well; "" where none did."""
+    return f"; also trained on {', '.join(sorted(dataset.training_only))}" if dataset.training_only else ""
+
+
+def _part(dataset: Dataset, config: SplitConfig) -> Split:
+    if config.protocol is not None:
+        return _by_protocol(dataset, config)
+    if config.validation_speakers or config.test_speakers:
+        return _by_given_speakers(dataset, config)
+    if config.train_list or config.validation_list or config.test_list:
+        return _by_lists(dataset, config)
+    if config.split == "random" or (config.split == "auto" and len(set(speakers_of(dataset.clips))) < 2):
+        return _at_random(dataset, config.validation_share, config.split_seed, f"random split: {RANDOM_WARNING}")
+    return _by_speakers(dataset, config)
 
 
 def speakers_of(clips: Sequence[Clip]) -> list[str | None]:
@@ -255,6 +274,8 @@ def describe_split(dataset: Dataset, split: Split, config: SplitConfig) -> dict[
     parts = dict(zip(PARTS, (split.train, split.validation, split.test), strict=True))
     return {
         **{name: value for name, value in config.to_dict().items() if value not in ([], "")},
+        # Speakers below are named with their corpus before them where there are several.
+        "corpora": sorted({clip.corpus for clip in dataset.clips}),
         **{f"n_{name}": len(part) for name, part in parts.items()},
         **{f"{name}_content": dataset.content_hash(part) for name, part in parts.items()},
         **{f"{name}_speakers": sorted(set(_chosen(speakers, part)) - {""}) for name, part in parts.items()},

@@ -24,6 +24,7 @@ from emogram.callbacks import EmphasizeHard, History, KeepBest, Record, Tell, Va
 from emogram.classifier import Classifier
 from emogram.config import RunConfig, SpectrogramConfig, TrainConfig
 from emogram.corpora import Corpus
+from emogram.corpora.corpus import UNKNOWN_LICENCE
 from emogram.dataset import Dataset, load_dataset
 from emogram.errors import EmogramError, SettingsError
 from emogram.export import export_onnx
@@ -31,6 +32,7 @@ from emogram.features import N_FEATURES
 from emogram.files import write_json, write_text
 from emogram.fused import faster, without_denormals
 from emogram.judging import Judgement, clip_probabilities, judge_clips
+from emogram.losses import PossibleCrossentropy
 from emogram.network import InputShapes, adapt_features, build_network
 from emogram.optimizers import make_optimizer
 from emogram.pictures import read_picture_config
@@ -166,7 +168,7 @@ def fit(
     batches = TrainingBatches(dataset, split.train, train=settings, augmentation=config.augment)
     network.compile(
         optimizer=make_optimizer(settings, steps_per_epoch=len(batches), precision=computed_in(settings.precision)),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
+        loss=PossibleCrossentropy(label_smoothing=settings.label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=False,
     )
@@ -261,7 +263,7 @@ def describe_model(corpus: Corpus, dataset: Dataset, split: Split, config: RunCo
                 n_clips=len(indices),
                 n_speakers=len(speakers) or None,
                 content_hash=dataset.content_hash(indices),
-                licence=corpus.licence,
+                licence=corpus.licences.get(name, UNKNOWN_LICENCE),
             )
         )
     network = config.network.to_dict()

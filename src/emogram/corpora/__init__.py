@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,20 @@ from emogram.corpora.labels import EMOTIONS, canonical_label, order_labels
 from emogram.corpora.manifest import MANIFEST_SUFFIXES, read_manifest
 from emogram.corpora.named import CORPORA, claimant, named_files, read_named
 from emogram.corpora.scan import EXPECTED, scan
+from emogram.corpora.union import join_corpora
 from emogram.errors import CorpusError, SettingsError
 
-__all__ = ["CORPORA", "CORPUS_NAMES", "EMOTIONS", "Corpus", "canonical_label", "find_corpus", "order_labels"]
+__all__ = [
+    "CORPORA",
+    "CORPUS_NAMES",
+    "EMOTIONS",
+    "Corpus",
+    "canonical_label",
+    "find_corpora",
+    "find_corpus",
+    "join_corpora",
+    "order_labels",
+]
 
 CORPUS_NAMES = (*CORPORA, "folders", "manifest")
 """What `find_corpus` takes as `name`."""
@@ -56,6 +68,23 @@ def find_corpus(path: str | Path, *, name: str | None = None) -> Corpus:
             f"{path}: {len(found.videos)} video files and no sound; extract the sound first, as WAV or FLAC"
         )
     return read_class_folders(found, metadata)
+
+
+def find_corpora(paths: Sequence[str | Path], *, also: Sequence[str | Path] = (), name: str | None = None) -> Corpus:
+    """Find one corpus or several, and join them; see `find_corpus` and `join_corpora`.
+
+    Args:
+        paths: Folders or manifests, at least one.
+        also: Those whose clips may train and never choose or judge.
+        name: What the one of `paths` is, instead of finding out by looking.
+
+    Raises:
+        CorpusError: One cannot be read as a corpus, or they cannot be joined.
+        SettingsError: `name` is unknown, or there are several `paths` that it could be meant for.
+    """
+    if name is not None and len(paths) > 1:
+        raise SettingsError(f"one name, '{name}', for {len(paths)} corpora; name the kind of a single corpus only")
+    return join_corpora([find_corpus(path, name=name) for path in paths], also=[find_corpus(path) for path in also])
 
 
 def _from_file(path: Path, name: str | None) -> Corpus:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -25,8 +25,9 @@ class Corpus:
         root: The folder or manifest it was read from.
         clips: Every clip has a label; sorted by path, then start.
         labels: Labels in order: canonical ones first, then others alphabetically.
-        licence: As best known, for the card of a model that was trained on it; "unknown" otherwise.
+        licences: Name of the corpus that clips say they are of -> its licence as best known, for the card of a model.
         warnings: What was left out or looks odd, one line each.
+        training_only: Names of the corpora among `licences` whose clips may train and never choose or judge.
     """
 
     name: str
@@ -34,8 +35,16 @@ class Corpus:
     root: Path
     clips: tuple[Clip, ...]
     labels: tuple[str, ...]
-    licence: str = UNKNOWN_LICENCE
+    licences: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    training_only: frozenset[str] = frozenset()
+
+    @property
+    def licence(self) -> str:
+        """All its licences in one line; "unknown" where none is known."""
+        if len(self.licences) > 1:
+            return "; ".join(f"{name}: {licence}" for name, licence in self.licences.items())
+        return next(iter(self.licences.values()), UNKNOWN_LICENCE)
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Naming:
 def make_corpus(
     clips: Iterable[Clip], *, name: str, kind: Kind, root: Path, licences: Mapping[str, str], warnings: Sequence[str]
 ) -> Corpus:
-    """Put clips in order and add what follows from them: the name they share, their labels and licence.
+    """Put clips in order and add what follows from them: the name they share, their labels and licences.
 
     Args:
         clips: At least one; each with a label.
@@ -84,11 +93,9 @@ def make_corpus(
     origins = sorted({clip.corpus for clip in ordered})
     if len(origins) == 1:
         name = origins[0]
-        licence = licences.get(name, UNKNOWN_LICENCE)
-    else:
-        licence = "; ".join(f"{origin}: {licences.get(origin, UNKNOWN_LICENCE)}" for origin in origins)
+    known = {origin: licences.get(origin, UNKNOWN_LICENCE) for origin in origins}
     labels = order_labels(clip.label for clip in ordered if clip.label is not None)
-    return Corpus(name, kind, root, ordered, labels, licence, tuple(warnings))
+    return Corpus(name, kind, root, ordered, labels, known, tuple(warnings))
 
 
 def counted(count: int, noun: str) -> str:
