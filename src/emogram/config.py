@@ -116,6 +116,10 @@ class AugmentConfig(Settings):
     mixup_alpha: float = Field(0.0, ge=0.0, le=10.0, description="Blend pairs with a share from Beta(alpha, alpha).")
     cutmix_alpha: float = Field(0.0, ge=0.0, le=10.0, description="Swap stretches of time between pairs, likewise.")
     mix_probability: float = Field(0.5, ge=0.0, le=1.0, description="Share of batches that are mixed, where asked for.")
+    degraded_copies: int = Field(
+        0, ge=0, le=100, description="Copies of each clip in noise, babble, rooms, on the telephone, coded or sped up."
+    )
+    degraded_share: float = Field(0.5, ge=0.0, le=1.0, description="How often such a copy takes the clip's place.")
     hard_classes: tuple[str, ...] = Field(
         (), description="Classes with stronger augmentation; 'auto' takes those below the mean recall on validation."
     )

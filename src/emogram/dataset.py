@@ -39,11 +39,13 @@ class Sample:
         spectrogram: As `spectrogram.model_input`, in half precision, which holds it exactly.
         features: Utterance features, shape (n_features,), or None.
         content: Hash of the samples (or pixels), to tell the same recording under two names.
+        variants: The same clip degraded, for training; see `copies`. Empty but in training clips.
     """
 
     spectrogram: HalfArray
     features: npt.NDArray[np.float32] | None
     content: str
+    variants: tuple[Sample, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,16 @@ class Dataset:
             stacked["features"] = np.stack(found)
         return stacked
 
+    def sample_of(self, index: int, rng: np.random.Generator, share: float) -> Sample:
+        """Return what to train on this time: a random variant of the clip with probability `share`, else the clip.
+
+        Draws nothing from `rng` where the clip has no variants.
+        """
+        sample = self.samples[index]
+        if not sample.variants or rng.random() >= share:
+            return sample
+        return sample.variants[rng.integers(len(sample.variants))]
+
     def same_length_groups(self, indices: Indices, *, most: int = 64) -> list[Indices]:
         """Part positions 0 .. len(indices) - 1 into groups of at most `most` clips of one length."""
         by_length: dict[int, list[int]] = {}
@@ -130,7 +142,7 @@ def load_dataset(
     """
     known = tuple(labels) if labels is not None else corpus.labels
     read = _read_picture if corpus.kind == "picture" else _read_sound
-    function = partial(_cached, read, config, None if cache is None else cache.resolve())
+    function = partial(_read, read, config, None if cache is None else cache.resolve())
     results: list[Sample | EmogramError | None] = [None] * len(corpus.clips)
     with progress.task("reading", len(corpus.clips)) as task:
         for index, result in map_parallel(function, corpus.clips, workers=workers):
@@ -191,20 +203,32 @@ def _read_picture(config: SpectrogramConfig, clip: Clip) -> Sample:
     return Sample(spectrogram.from_picture(pixels).astype(np.float16), None, content)
 
 
-def _cached(
+def _read(
     read: Callable[[SpectrogramConfig, Clip], Sample], config: SpectrogramConfig, cache: Path | None, clip: Clip
 ) -> Sample:
+    return cached(partial(read, config, clip), cache, clip, config.content_hash())
+
+
+def cached(make: Callable[[], Sample], cache: Path | None, clip: Clip, *what: object) -> Sample:
+    """Return what `make` makes of a clip, or made of it before.
+
+    Args:
+        make: Makes the sample.
+        cache: Folder that keeps samples; None keeps none.
+        clip: The clip; when its file changes, the sample is made again.
+        what: All that the sample depends on beside the clip, as words.
+    """
     if cache is None or not clip.path.is_file():
-        return read(config, clip)
+        return make()
     state = clip.path.stat()
     key = f"{clip.path.resolve()} {state.st_size} {state.st_mtime_ns} {clip.start_s} {clip.end_s} {FRONT_END} "
-    name = hashlib.sha256((key + config.content_hash()).encode()).hexdigest()
+    name = hashlib.sha256((key + " ".join(map(str, what))).encode()).hexdigest()
     file = cache / name[:2] / f"{name}.sample"
     with contextlib.suppress(OSError):
         stored = _unpack(file.read_bytes())
         if stored is not None:
             return stored
-    sample = read(config, clip)
+    sample = make()
     # A cache that cannot be written must not cost the clip: it is only made again the next time.
     with contextlib.suppress(OutputError), writing(file, durable=False) as temporary:
         temporary.write_bytes(_pack(sample))

@@ -23,6 +23,7 @@ from emogram.calibration import choose_threshold, fit_temperature, soften
 from emogram.callbacks import EmphasizeHard, History, KeepBest, Record, Tell, Validate
 from emogram.classifier import Classifier
 from emogram.config import RunConfig, SpectrogramConfig, TrainConfig
+from emogram.copies import with_degraded_copies
 from emogram.corpora import Corpus
 from emogram.corpora.corpus import UNKNOWN_LICENCE
 from emogram.dataset import Dataset, load_dataset
@@ -110,6 +111,9 @@ def train(
     split = make_split(dataset, config.split)
     write_json(out / "environment.json", describe_environment())
     warnings = [*corpus.warnings, *split.warnings]
+    dataset = with_degraded_copies(
+        dataset, split.train, config.augment, cache=cache, workers=workers, progress=progress
+    )
     history, interrupted = fit(dataset, split, config, out, progress=progress)
     # Not before: where an earlier run stands in this folder and this one dies, the settings must not belie its model.
     write_text(out / CONFIG_FILE, tomli_w.dumps(config.to_dict()))
