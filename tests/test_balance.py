@@ -32,7 +32,7 @@ def test_every_class_weighs_the_same_in_all_and_absent_ones_nothing():
 
 @pytest.fixture
 def two_corpora(make_dataset):
-    """ "big" has 6 angry and 2 calm clips, "small", which may but train, 1 angry and 1 sad; the last two do not train."""
+    """The corpus "big" has 6 angry and 2 calm clips, "small" 1 angry and 1 sad; the last two do not train."""
     dataset = make_dataset([0] * 6 + [1] * 2 + [0, 3, 2, 1])
     corpora = ["big"] * 8 + ["small"] * 2 + ["big", "small"]
     clips = [dataclasses.replace(clip, corpus=name) for clip, name in zip(dataset.clips, corpora, strict=True)]

@@ -283,3 +283,21 @@ def test_features_travel_with_their_clip_and_mix_with_it(make_dataset):
     inputs, targets, _ = batches_of(dataset, augmentation=config)[0]
     np.testing.assert_allclose(inputs["features"], targets @ originals, atol=1e-5)
     assert np.isin(targets, [0, 1], invert=True).any()
+
+
+def test_degraded_copies_take_the_place_of_clips_as_often_as_asked(make_dataset):
+    dataset = make_dataset([0, 1] * 8)
+    copies = [
+        dataclasses.replace(clean, spectrogram=np.full_like(clean.spectrogram, 0.999)) for clean in dataset.samples
+    ]
+    samples = zip(dataset.samples, copies, strict=True)
+    dataset = dataclasses.replace(
+        dataset, samples=tuple(dataclasses.replace(clean, variants=(copy,)) for clean, copy in samples)
+    )
+    for share, low, high in ((0.0, 0, 0), (0.25, 0.15, 0.35), (1.0, 1, 1)):
+        batches = batches_of(dataset, augmentation=PLAIN.model_copy(update={"degraded_share": share}))
+        taken = []
+        for _ in range(20):
+            taken += [(inputs.min(axis=(1, 2, 3)) > 0.99).mean() for inputs, _, _ in epoch_of(batches)]
+            batches.on_epoch_end()
+        assert low <= np.mean(taken) <= high

@@ -61,7 +61,8 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         # Parts of nearly equal size: a last batch of one clip would upset batch normalisation.
         chosen = np.array_split(order, len(self))[step]
         rng = np.random.default_rng((self._train.seed, self.epoch, step))
-        spectrograms = [self._dataset.samples[index].spectrogram for index in chosen]
+        samples = [self._dataset.sample_of(index, rng, self._augmentation.degraded_share) for index in chosen]
+        spectrograms = [sample.spectrogram for sample in samples]
         n_frames = self._train.train_frames or max(len(one) for one in spectrograms)
         batch = (
             np.stack([cut_or_pad(one, n_frames, rng) for one in spectrograms])
@@ -70,7 +71,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         ).astype(np.float32)
         labels = self._dataset.targets[chosen]
         batch = augment(batch, self._augmentation, self._axes, rng, strength=self.strength_of_label[labels])
-        found = [self._dataset.samples[index].features for index in chosen]
+        found = [sample.features for sample in samples]
         features = None if found[0] is None else np.stack([one for one in found if one is not None])
         return self._weighed(*self._mixed(batch, self._answers[chosen], features, rng))
 
