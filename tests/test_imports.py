@@ -20,8 +20,8 @@ SOURCE = Path(emogram.__file__).parent
 # DESIGN.md, "The house": a module imports only from those that stand before it here.
 FLOORS = (
     "errors", "config", "records", "files", "progress", "parallel", "protocols",
-    "audio", "degrade", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "splits", "copies", "balance",
-    "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
+    "audio", "degrade", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "splits", "copies",
+    "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
     "metrics", "calibration", "plots",
     "bundle", "classifier", "writers", "testing", "export", "callbacks", "judging",
     "train", "evaluate", "crossval", "demo",

@@ -48,6 +48,16 @@ def assert_parted(dataset, split, *, all_clips=True):
 # ---------------------------------------------------------------- protocols
 
 
+def test_judging_on_validation_leaves_the_test_part_alone(ravdess):
+    """To choose settings by: the same training and validation clips, and no test clip anywhere."""
+    whole = make_split(ravdess, SplitConfig(protocol="ravdess-si5", fold=1))
+    split = make_split(ravdess, SplitConfig(protocol="ravdess-si5", fold=1, judge_on="validation"))
+    np.testing.assert_array_equal(split.train, whole.train)
+    assert split.judging()[0] == "validation"
+    np.testing.assert_array_equal(split.judging()[1], whole.validation)
+    assert len(split.test) == 0 and "test part not looked at" in split.protocol
+
+
 @pytest.mark.parametrize("fold", range(5))
 def test_a_fold_of_p1_holds_its_actors_and_all_other_actors_train(ravdess, fold):
     split = make_split(ravdess, SplitConfig(protocol="ravdess-si5", fold=fold))

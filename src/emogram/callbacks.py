@@ -82,10 +82,7 @@ class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]
     """Save the network whenever it is better than all before, never half-written, and mark the epoch as "best"."""
 
     def __init__(self, twin: keras.Model, path: Path, *, monitor: str) -> None:
-        """Save `twin` to `path` when the log `monitor` improves: falls for a loss, rises otherwise.
-
-        With "epoch" as `monitor` the last one is kept, save where its loss is not finite.
-        """
+        """Save `twin` to `path` when the log `monitor` improves: falls for a loss, rises otherwise."""
         super().__init__()
         self._twin = twin
         self._path = path
@@ -95,10 +92,9 @@ class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Save if better."""
-        results = logs or {}
-        value = float(epoch if self._monitor == "epoch" else results[self._monitor])
+        value = float((logs or {})[self._monitor])
         score = -value if self._monitor.endswith("loss") else value
-        better = math.isfinite(score) and score > self._best and math.isfinite(results["val_loss"])
+        better = math.isfinite(score) and score > self._best
         if logs is not None:
             logs["best"] = float(better)
         if better:

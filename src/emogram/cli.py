@@ -456,6 +456,10 @@ def crossval(
     seeds: Annotated[
         str | None, typer.Option(metavar="N,N,...", help="Train once with each seed; by default --seed alone.")
     ] = None,
+    judge_on: Annotated[
+        Literal["test", "validation"],
+        typer.Option(help="Part that judges; 'validation' leaves the test part alone, for choosing settings."),
+    ] = "test",
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Folds to train at once; by default one for each processor.")
     ] = None,
@@ -478,7 +482,9 @@ def crossval(
     chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
     _prepare_training("cross-validation")
     found = _find_all(corpora, also, corpus_name)
-    folder = out or Path("runs") / _file_name(f"{found.name}-{protocol}-{config.network.network}")
+    config = config.model_copy(update={"split": config.split.model_copy(update={"judge_on": judge_on})})
+    name = f"{found.name}-{protocol}-{config.network.network}{'' if judge_on == 'test' else '-validation'}"
+    folder = out or Path("runs") / _file_name(name)
     from emogram import console
     from emogram.crossval import crossval as cross_validate
 

@@ -152,8 +152,8 @@ class TrainConfig(Settings):
     plateau_factor: float = Field(0.5, gt=0.0, lt=1.0, description="What the plateau schedule multiplies by.")
     plateau_patience: int = Field(3, ge=1, description="Epochs without better validation loss before it does.")
     early_stop_patience: int = Field(0, ge=0, description="Stop after this many epochs without a better model; 0: no.")
-    monitor: Literal["val_loss", "val_accuracy", "val_uar", "epoch"] = Field(
-        "val_loss", description="What makes a model the best one so far; 'epoch' keeps the last one."
+    monitor: Literal["val_loss", "val_accuracy", "val_uar"] = Field(
+        "val_loss", description="What makes a model the best one so far."
     )
     weight_average: float = Field(
         0.0, ge=0.0, lt=1.0, description="Judge and keep a running average of the weights with this memory; 0: do not."
