@@ -102,6 +102,7 @@ def examples() -> list[tuple[str, str, object]]:
         "balance": ("corpus_label", "corpus_label"),
         "band_normalization": ("clip", "clip"),
         "split": ("random", "random"),
+        "judge_on": ("validation", "validation"),
         "network": ("baseline", "baseline"),
         "protocol": ("random80", "random80"),
         "win_length": ("256", 256),

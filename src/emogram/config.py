@@ -56,7 +56,7 @@ class SpectrogramConfig(Settings):
     sample_rate: int = Field(16000, ge=4000, le=192000, description="Sample rate in Hz to work at.")
     n_fft: int = Field(512, ge=32, le=65536, description="FFT size in samples.")
     win_length: int = Field(400, ge=16, le=65536, description="Window length in samples (periodic Hann).")
-    hop_length: int = Field(256, ge=1, le=65536, description="Step between frames in samples.")
+    hop_length: int = Field(192, ge=1, le=65536, description="Step between frames in samples.")
     n_mels: int = Field(64, ge=8, le=512, description="Number of mel bands.")
     f_min_hz: float = Field(50.0, ge=0.0, description="Lower edge of the lowest band in Hz.")
     f_max_hz: float = Field(8000.0, gt=0.0, description="Upper edge of the highest band in Hz.")
@@ -139,12 +139,12 @@ class NetworkConfig(Settings):
 class TrainConfig(Settings):
     """How a network is trained."""
 
-    epochs: int = Field(100, ge=1, le=10000, description="Number of times that the training clips are seen.")
-    batch_size: int = Field(16, ge=1, le=4096, description="Clips a step.")
-    train_frames: int = Field(128, ge=0, description="Log-mels are cut or padded to this many frames; 0: the longest.")
-    optimizer: Literal["adam", "adamw", "muon", "sgd"] = Field("adamw", description="Optimizer.")
-    learning_rate: float = Field(1e-3, gt=0.0, le=10.0, description="Highest learning rate.")
-    weight_decay: float = Field(0.02, ge=0.0, le=1.0, description="Decoupled weight decay, of adamw.")
+    epochs: int = Field(40, ge=1, le=10000, description="Number of times that the training clips are seen.")
+    batch_size: int = Field(32, ge=1, le=4096, description="Clips a step.")
+    train_frames: int = Field(160, ge=0, description="Log-mels are cut or padded to this many frames; 0: the longest.")
+    optimizer: Literal["adam", "adamw", "muon", "sgd"] = Field("muon", description="Optimizer.")
+    learning_rate: float = Field(5e-3, gt=0.0, le=10.0, description="Highest learning rate.")
+    weight_decay: float = Field(0.02, ge=0.0, le=1.0, description="Decoupled weight decay, of adamw and muon.")
     schedule: Literal["cosine", "plateau", "constant"] = Field(
         "cosine", description="Warm-up with cosine decay, ReduceLROnPlateau on validation loss, or neither."
     )
@@ -211,7 +211,7 @@ class RunConfig(Settings):
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     # The origin's spectrogram CNN; PROTOCOLS.md, P2.
     "baseline": {
-        "spectrogram": {"kind": "picture", "n_mels": 128, "n_fft": 1024, "win_length": 1024},
+        "spectrogram": {"kind": "picture", "n_mels": 128, "n_fft": 1024, "win_length": 1024, "hop_length": 256},
         "augment": {
             "brightness": 0.1,
             "contrast": 0.1,
@@ -230,6 +230,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
             "epochs": 30,
             "batch_size": 32,
             "optimizer": "adam",
+            "learning_rate": 1e-3,
             "schedule": "plateau",
             "monitor": "val_accuracy",
             "label_smoothing": 0.1,

@@ -52,21 +52,28 @@ def build_network(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> 
 
 
 def emonet(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.Model:
-    """Build the default network: residual blocks, then the moments that matter, weighed by attention.
+    """Build the default network: few plain convolutions, every band in its place, then the moments that matter.
 
-    Pre-pooled residual blocks with squeeze-and-excitation (Hu et al., CVPR 2018, arXiv:1709.01507) halve frequency
-    more often than time; attentive statistics pooling (Okabe et al., Interspeech 2018, arXiv:1803.10963) turns any
-    number of frames into one vector. Pictures are turned so that time is their first axis.
+    Time is thinned out at once and frequency step by step: the first layers of a spectrogram CNN cost most and say
+    least. After four convolutions the bands that are left become channels, since pitch and formants lie somewhere, and
+    an average over frequency forgets where. Attentive statistics pooling (Okabe et al., Interspeech 2018,
+    arXiv:1803.10963) turns any number of frames into one vector. Pictures are turned so that time is their first axis.
     """
     spectrogram = keras.Input(shapes.spectrogram, name="spectrogram")
     x = layers.Rescaling(4.0, offset=-2.0)(spectrogram)  # [0, 1] -> [-2, 2]
     if shapes.spectrogram[0] is not None:
         x = layers.Permute((2, 1, 3))(x)
-    widths = [max(8, round(width * config.width / 8) * 8) for width in (24, 48, 96, 128)]
-    x = layers.ReLU()(_convolution(x, widths[0], kernel=5, strides=2, l2=config.l2))
-    for width, pool in zip(widths[1:], ((2, 2), (2, 2), (1, 2)), strict=True):
-        x = _residual(layers.AveragePooling2D(pool, padding="same")(x), width, config)
-    x = _attentive_statistics(ops.mean(x, axis=2))
+    *widths, n_channels = (max(8, round(width * config.width / 8) * 8) for width in (32, 64, 128, 128, 192))
+    x = layers.ReLU()(_convolution(x, widths[0], kernel=(7, 5), strides=(4, 2), l2=config.l2))
+    for width, pool in zip(widths[1:], ((1, 2), (2, 2), (1, 2)), strict=True):
+        x = layers.AveragePooling2D(pool, padding="same")(x)
+        x = layers.ReLU()(_convolution(x, width, kernel=3, l2=config.l2))
+        if config.block_dropout:
+            x = layers.SpatialDropout2D(config.block_dropout)(x)
+    x = layers.Reshape((-1, 1, x.shape[2] * x.shape[3]))(x)
+    x = layers.ReLU()(_convolution(x, n_channels, kernel=1, l2=config.l2))
+    x = layers.Add()([x, layers.ReLU()(_convolution(x, n_channels, kernel=(3, 1), l2=config.l2))])
+    x = _attentive_statistics(layers.Reshape((-1, n_channels))(x))
     x = layers.Dropout(config.dropout)(x)
     return keras.Model(spectrogram, _answer(x, n_labels, config), name="emonet")
 
@@ -97,33 +104,8 @@ def baseline_features(shapes: InputShapes, n_labels: int, config: NetworkConfig)
     return keras.Model(inputs, _answer(x, n_labels, config), name="baseline_features")
 
 
-def swift(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.Model:
-    """Build a network."""
-    spectrogram = keras.Input(shapes.spectrogram, name="spectrogram")
-    x = layers.Rescaling(4.0, offset=-2.0)(spectrogram)  # [0, 1] -> [-2, 2]
-    if shapes.spectrogram[0] is not None:
-        x = layers.Permute((2, 1, 3))(x)
-    widths = [max(8, round(width * config.width / 8) * 8) for width in (32, 64, 128, 128, 192)]
-    x = layers.ReLU()(_convolution(x, widths[0], kernel=(7, 5), strides=(4, 2), l2=config.l2))
-    for width, pool in zip(widths[1:4], ((1, 2), (2, 2), (1, 2)), strict=True):
-        x = layers.AveragePooling2D(pool, padding="same")(x)
-        x = layers.ReLU()(_convolution(x, width, kernel=3, l2=config.l2))
-        if config.block_dropout:
-            x = layers.SpatialDropout2D(config.block_dropout)(x)
-    # Every band keeps its place: pitch and formants lie somewhere, and averages over frequency forget where.
-    x = layers.Reshape((-1, 1, x.shape[2] * x.shape[3]))(x)
-    x = layers.ReLU()(_convolution(x, widths[4], kernel=1, l2=config.l2))
-    y = layers.ReLU()(_convolution(x, widths[4], kernel=(3, 1), l2=config.l2))
-    x = layers.Add()([x, y])
-    x = layers.Reshape((-1, widths[4]))(x)
-    x = _attentive_statistics(x)
-    x = layers.Dropout(config.dropout)(x)
-    return keras.Model(spectrogram, _answer(x, n_labels, config), name="swift")
-
-
 NETWORKS: dict[str, Callable[[InputShapes, int, NetworkConfig], keras.Model]] = {
     "emonet": emonet,
-    "swift": swift,
     "baseline": baseline,
     "baseline-features": baseline_features,
 }
@@ -168,16 +150,6 @@ def _answer(x: Tensor, n_labels: int, config: NetworkConfig) -> Tensor:
     )(x)
 
 
-def _residual(x: Tensor, width: int, config: NetworkConfig) -> Tensor:
-    y = layers.ReLU()(_convolution(x, width, kernel=3, l2=config.l2))
-    y = _squeeze_excite(_convolution(y, width, kernel=3, l2=config.l2))
-    if config.block_dropout:
-        y = layers.SpatialDropout2D(config.block_dropout)(y)
-    if x.shape[-1] != width:
-        x = _convolution(x, width, kernel=1, l2=config.l2)
-    return layers.ReLU()(layers.Add()([x, y]))
-
-
 def _convolution(
     x: Tensor, width: int, *, kernel: int | tuple[int, int], strides: int | tuple[int, int] = 1, l2: float
 ) -> Tensor:
@@ -197,14 +169,6 @@ def _normalisation() -> keras.layers.Layer:
     # Keras' default momentum of 0.99 takes some 500 steps to forget its first guess: on a small corpus that is a dozen
     # epochs in which validation sees noise, and the plateau schedule lowers the learning rate for it.
     return layers.BatchNormalization(momentum=0.9)
-
-
-def _squeeze_excite(x: Tensor) -> Tensor:
-    width = x.shape[-1]
-    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
-    gate = layers.Dense(max(8, width // 8), activation="relu")(gate)
-    gate = layers.Dense(width, activation="sigmoid")(gate)
-    return layers.Multiply()([x, gate])
 
 
 def _attentive_statistics(x: Tensor) -> Tensor:
