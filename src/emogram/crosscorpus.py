@@ -243,7 +243,8 @@ def _shared_labels(
     datasets: Mapping[str, Dataset], *, leave_one_out: bool
 ) -> tuple[dict[tuple[str, str], tuple[str, ...]], list[str]]:
     """Return the labels of each pair (trained, tested) that can be judged, and of the others why they cannot."""
-    shared, unlike = {}, []
+    shared: dict[tuple[str, str], tuple[str, ...]] = {}
+    unlike: list[str] = []
     for trained, tested in itertools.product(datasets, datasets):
         if leave_one_out and trained == tested:
             continue
