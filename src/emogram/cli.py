@@ -53,6 +53,7 @@ _OTHER_SPLITS = (
     "train_list",
     "validation_list",
     "test_list",
+    "judge_on",
 )
 
 app = typer.Typer(
