@@ -367,7 +367,7 @@ def _judge(trained: str, tested: str, shared: Sequence[str], answers: Sequence[_
 
 def _says(*, leave_one_out: bool, seeds: Sequence[int]) -> str:
     trained = "trained on all corpora but the one that judges" if leave_one_out else "trained on one corpus"
-    words = f"cross-corpus (P3): {trained}, judged on corpora never seen, on the labels that both have"
+    words = f"Cross-corpus (P3): {trained}, judged on corpora never seen, on the labels that both have"
     return (
         f"{words}; seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}; 95 % intervals resample speakers"
     )
@@ -376,5 +376,6 @@ def _says(*, leave_one_out: bool, seeds: Sequence[int]) -> str:
 def _write(result: CrossCorpusResult) -> None:
     write_json(result.out / METRICS_FILE, result.to_dict())
     write_corpus_pairs(result.out / PAIRS_FILE, result.pairs)
-    mean = f"Mean UAR between different corpora {result.mean_uar:.1%}, chance {result.mean_chance:.1%}"
-    plots.corpus_pairs(result.pairs, result.out / PLOTS_FOLDER / PLOT_FILE, title=f"{mean}. {result.protocol}")
+    mean, chance = 100 * result.mean_uar, 100 * result.mean_chance
+    title = f"Mean UAR between different corpora {mean:.1f} %, chance {chance:.1f} %. {result.protocol}"
+    plots.corpus_pairs(result.pairs, result.out / PLOTS_FOLDER / PLOT_FILE, title=title)
