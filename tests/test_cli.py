@@ -24,7 +24,7 @@ import emogram
 from emogram import cli, doctor
 from emogram.config import RunConfig, SpectrogramConfig
 from emogram.errors import EmogramError
-from emogram.records import Clip, Report
+from emogram.records import Clip, CorpusPair, Report
 from emogram.testing import tiny_bundle
 from emogram.writers import RESULT_SCHEMA
 
@@ -92,7 +92,17 @@ def test_without_a_command_the_help_is_shown(run):
     ran = run()
     assert ran.code == 0
     assert ran.out == run("--help").out
-    for command in ("demo", "spectrograms", "corpora", "train", "evaluate", "crossval", "predict", "doctor"):
+    for command in (
+        "demo",
+        "spectrograms",
+        "corpora",
+        "train",
+        "evaluate",
+        "crossval",
+        "crosscorpus",
+        "predict",
+        "doctor",
+    ):
         assert command in ran.out
 
 
@@ -565,6 +575,16 @@ def test_training_is_given_all_that_was_asked_for(run, library, tmp_path):
     assert f"model: {Path('runs/x/model')} (after 1 min 1 s)\n" in ran.err
 
 
+@pytest.mark.parametrize("command", [["train"], ["crossval", "--protocol", "random80"]], ids=["train", "crossval"])
+def test_several_corpora_are_joined_and_those_added_may_but_train(run, library, tmp_path, command):
+    call = library(command[0], trained(per_seed=(report(),), mean_uar=0.7, std_uar=0.0))
+    one, two, three, four = (corpus(tmp_path / name) for name in ("one", "two", "three", "four"))
+    assert run(*command, one, two, "--also", three, "--also", four).code == 0
+    found, _, out = call.given["positional"]
+    assert (found.name, len(found.clips), found.training_only) == ("one+two+three+four", 24, {"three", "four"})
+    assert out.name.startswith("one-two-three-four-")
+
+
 def test_a_run_is_named_after_corpus_network_and_time(run, library, tmp_path):
     call = library("train", trained())
     run("train", corpus(tmp_path / "made up!"), "--network", "baseline", "--no-cache")
@@ -612,6 +632,7 @@ def test_a_training_that_left_clips_out_names_them_with_code_3(run, library, tmp
     [
         (["train", "x"], "training"),
         (["crossval", "x", "--protocol", "random80"], "cross-validation"),
+        (["crosscorpus", "x", "y"], "crosscorpus"),
         (["demo"], "the demo"),
     ],
 )
@@ -653,6 +674,27 @@ def test_the_seed_of_a_cross_validation_is_that_of_training_unless_several_are_n
     call = library("crossval", Call(per_seed=(report(),), mean_uar=0.7, std_uar=0.0))
     run("crossval", corpus(tmp_path / "corpus"), "--protocol", "random80", "--seed", 5)
     assert call.given["seeds"] == (5,)
+
+
+def test_crosscorpus_is_given_each_corpus_and_shows_the_matrix_and_its_mean(run, library, tmp_path):
+    pairs = (
+        CorpusPair("one", "one", ("angry", "sad"), 0.9, (0.8, 1.0), (0.9,), 6, 3),
+        CorpusPair("one", "two", ("angry", "sad"), 0.625, (0.5, 0.75), (0.625,), 6, 3),
+    )
+    facts = {"mean_uar": 0.625, "std_uar": 0.01, "mean_chance": 0.5, "protocol": "made up"}
+    call = library("crosscorpus", Call(pairs=pairs, **facts, to_dict=lambda: facts))
+    arguments = ["crosscorpus", corpus(tmp_path / "one"), corpus(tmp_path / "two"), "--leave-one-out", "--seeds", "0,1"]
+    ran = run(*arguments)
+    assert ran.code == 0
+    found, config, out = call.given["positional"]
+    assert [each.name for each in found] == ["one", "two"] and config == RunConfig()
+    assert out == Path("runs/crosscorpus-all-but-one-emonet")
+    assert (call.given["leave_one_out"], call.given["seeds"]) == (True, (0, 1))
+    assert "50.0 to 75.0, 2" in ran.out
+    mean = "mean UAR between different corpora: 62.5 %, standard deviation over seeds 1.0 %; chance 50.0 %"
+    assert mean in ran.out
+    (result,) = run(*arguments, "--json").objects()
+    assert (result["mean_uar"], result["seeds"], result["warnings"]) == (0.625, [0, 1], ["look here"])
 
 
 # ---------------------------------------------------------------- doctor

@@ -15,7 +15,7 @@ from emogram import console
 from emogram.console import RichProgress
 from emogram.corpora.describe import Description, Duplicates, Problem
 from emogram.doctor import Check
-from emogram.records import Clip, Prediction, Report
+from emogram.records import Clip, CorpusPair, Prediction, Report
 
 
 def printed(view: object, width: int = 100) -> str:
@@ -286,6 +286,20 @@ def test_a_description_tells_counts_and_names_what_is_wrong():
     ):
         assert words in text
     assert ["angry", "3", "75.0", "%", "█" * 24] in [line.split() for line in text.splitlines()]
+
+
+def test_pairs_of_corpora_are_a_matrix_with_intervals_labels_and_caveats():
+    pairs = [
+        CorpusPair("nemo", "nemo", ("angry", "sad"), 0.8, (0.7, 0.9), (0.8,), 400, 1, "few speakers"),
+        CorpusPair("nemo", "tess", ("angry", "sad"), 0.5, (0.25, 0.75), (0.5,), 700, 2),
+        CorpusPair("tess", "nemo", ("angry", "happy", "sad"), 0.4, (0.3, 0.5), (0.4,), 900, 9),
+    ]
+    lines = printed(console.corpus_pairs_view(pairs, title="Each on each", protocol="made up")).splitlines()
+    assert lines[:2] == ["Each on each", "made up"]
+    cells = [" ".join(line.split()) for line in lines]
+    assert cells[3] == "trained on on nemo on tess"
+    assert cells[5:9] == ["nemo 80.0 %* 50.0 %", "70.0 to 90.0, 2 25.0 to 75.0, 2", "tess 40.0 % –", "30.0 to 50.0, 3"]
+    assert cells[-1] == "* few speakers"
 
 
 def test_checks_are_marked():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from emogram import crossval as crossvalidation
-from emogram import metrics, protocols
+from emogram import jobs, metrics, protocols
 from emogram import train as training
 from emogram.bundle import open_bundle
 from emogram.config import RunConfig, read_toml
-from emogram.crossval import crossval, relaying
+from emogram.crossval import crossval
 from emogram.dataset import load_dataset
 from emogram.errors import EmogramError, SettingsError
 from emogram.judging import read_probabilities
@@ -94,7 +94,7 @@ def trained(monkeypatch, without_plots):
         folders.append(f"{out.parent.name}/{out.name}")
         raise TrainedError("trained")
 
-    monkeypatch.setattr(crossvalidation, "train", spy)
+    monkeypatch.setattr(jobs, "train", spy)
     return folders
 
 
@@ -230,7 +230,7 @@ def test_a_training_that_died_does_not_make_the_old_model_pass_for_the_new(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(crossvalidation, "train", train)
+        patch.setattr(jobs, "train", train)
         patch.setattr(training, "fit", killed)
         with pytest.raises(KeyboardInterrupt):
             crossval(voices_corpus, changed, copy, protocol="own", jobs=1)
@@ -242,7 +242,7 @@ def test_an_interrupted_fold_is_not_done(own_protocol, voices_corpus, config, tm
     """Ctrl-C leaves a sealed and judged model, of too few epochs to be pooled with others."""
     config = config.model_copy(update={"train": config.train.model_copy(update={"epochs": 5})})
     with monkeypatch.context() as patch:
-        patch.setattr(crossvalidation, "train", train)
+        patch.setattr(jobs, "train", train)
         with pytest.raises(KeyboardInterrupt):
             crossval(
                 voices_corpus, config, tmp_path, protocol="own", jobs=1, progress=Listener(interrupt_at="epoch   1/5")
@@ -321,15 +321,3 @@ def test_two_processes_give_what_one_gives_and_seeds_are_summed_up(voices_corpus
     assert sum(line.startswith("epoch   1/1") for line in progress.lines) == 2
     assert progress.steps["training"] == 2 * 26
     assert progress.steps["cross-validating"] == 2
-
-
-def test_what_other_processes_report_comes_through_whole():
-    progress = Listener()
-    with relaying(progress) as relay:
-        relay.say("a line")
-        with relay.task("reading", 10) as task:
-            for _ in range(10):
-                task.advance()
-        relay.say("another")
-    assert progress.lines == ["a line", "another"]
-    assert (progress.totals["reading"], progress.steps["reading"]) == (10, 10)

@@ -23,14 +23,17 @@ FLOORS = (
     "audio", "degrade", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "splits", "copies",
     "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
     "metrics", "calibration", "plots",
-    "bundle", "classifier", "writers", "testing", "export", "callbacks", "judging",
-    "train", "evaluate", "crossval", "demo",
+    "bundle", "pretraining", "classifier", "writers", "testing", "export", "callbacks", "judging",
+    "train", "evaluate", "jobs", "crossval", "crosscorpus", "demo",
     "settings", "doctor", "console", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
 KERAS_AT_THE_TOP = {"backend"}
-LOADS_KERAS = {"losses", "network", "fused", "optimizers", "batches", "callbacks", "train", "crossval"}
+LOADS_KERAS = {
+    "losses", "network", "fused", "optimizers", "pretraining", "batches", "callbacks",
+    "train", "jobs", "crossval", "crosscorpus",
+}  # fmt: skip
 HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa"}
 
 

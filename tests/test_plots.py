@@ -13,7 +13,7 @@ from PIL import Image
 from emogram import metrics, plots
 from emogram.config import SpectrogramConfig
 from emogram.errors import MissingExtraError, OutputError, SettingsError
-from emogram.records import Clip, Prediction, Report
+from emogram.records import Clip, CorpusPair, Prediction, Report
 from emogram.spectrogram import log_mel
 
 LABELS = ("angry", "calm", "happy")
@@ -377,3 +377,32 @@ def test_the_marked_best_epoch_is_the_one_that_was_kept():
     history = {"epoch": [1, 2, 3], "val_uar": [0.2, 0.9, 0.5], "best": [1, 0, 1]}
     assert plots.best_epoch(history) == 2
     assert plots.best_epoch({**history, "best": [0, 0, 0]}) == 1
+
+
+# ---------------------------------------------------------------- corpora on one another
+
+
+def corpus_pairs():
+    two, four = ("angry", "sad"), ("angry", "calm", "happy", "sad")
+    return [
+        CorpusPair("nemo", "nemo", two, 0.9, (0.8, 1.0), (0.9,), 400, 1, "judged on those who chose"),
+        CorpusPair("nemo", "tess", two, 0.75, (0.6, 0.9), (0.75,), 700, 2),
+        CorpusPair("tess", "nemo", four, 0.625, (0.5, 0.75), (0.625,), 900, 9),
+    ]
+
+
+def test_pairs_of_corpora_are_coloured_by_what_lies_above_chance(tmp_path):
+    figure = plots.draw_corpus_pairs(corpus_pairs(), title="Mean UAR 68.8 %")
+    axes = figure.axes[0]
+    # 0.75 of two labels and 0.625 of four are both half way from chance to all right; tess on tess is not there.
+    np.testing.assert_allclose(axes.images[0].get_array().filled(np.nan), [[0.8, 0.5], [0.5, np.nan]])
+    texts = all_texts(figure)
+    assert "90.0 %*\n80.0 to 100.0\n2 labels" in texts and "62.5 %\n50.0 to 75.0\n4 labels" in texts
+    assert "judged on\n* judged on those who chose" in texts and "trained on" in texts and "Mean UAR 68.8 %" in texts
+    assert len(axes.patches) == 1, "one frame, around nemo on nemo"
+    plots.corpus_pairs(corpus_pairs(), tmp_path / "pairs.png", title="t")
+    assert Image.open(tmp_path / "pairs.png").format == "PNG"
+
+
+def test_pairs_without_a_corpus_on_itself_say_that_rows_are_labels():
+    assert "labels of (all others trained)" in all_texts(plots.draw_corpus_pairs(corpus_pairs()[1:], title="t"))

@@ -99,6 +99,7 @@ def examples() -> list[tuple[str, str, object]]:
         "schedule": ("plateau", "plateau"),
         "monitor": ("val_uar", "val_uar"),
         "precision": ("float32", "float32"),
+        "init": ("runs/before", Path("runs/before")),
         "balance": ("corpus_label", "corpus_label"),
         "band_normalization": ("clip", "clip"),
         "split": ("random", "random"),

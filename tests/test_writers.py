@@ -10,8 +10,15 @@ import pytest
 from emogram.bundle import ModelInfo
 from emogram.config import SpectrogramConfig
 from emogram.errors import InputError, OutputError, SettingsError
-from emogram.records import Clip, Prediction, Report
-from emogram.writers import read_history, result_dict, write_history, write_metrics, write_predictions_csv
+from emogram.records import Clip, CorpusPair, Prediction, Report
+from emogram.writers import (
+    read_history,
+    result_dict,
+    write_corpus_pairs,
+    write_history,
+    write_metrics,
+    write_predictions_csv,
+)
 
 INFO = ModelInfo(
     labels=("happy", "sad"),
@@ -151,3 +158,16 @@ def test_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(OutputError, match="a file stands where a folder should be"):
         write_predictions_csv(tmp_path / "taken" / "predictions.csv", [], labels=("sad",))
+
+
+def test_pairs_of_corpora_are_a_row_each(tmp_path):
+    pairs = [
+        CorpusPair("nemo", "tess", ("angry", "sad"), 2 / 3, (0.5, 0.75), (0.6, 0.8), 1400, 2),
+        CorpusPair("tess", "tess", ("angry", "sad"), 1.0, (1.0, 1.0), (1.0,), 350, 1, "chosen, too"),
+    ]
+    write_corpus_pairs(tmp_path / "pairs.csv", pairs)
+    assert (tmp_path / "pairs.csv").read_text().splitlines() == [
+        "trained,tested,uar,low,high,chance,n_clips,n_speakers,labels,caveat",
+        "nemo,tess,0.666667,0.5,0.75,0.5,1400,2,angry sad,",
+        'tess,tess,1,1,1,0.5,350,1,angry sad,"chosen, too"',
+    ]

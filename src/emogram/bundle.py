@@ -47,6 +47,17 @@ class TrainingCorpus(BaseModel):
     n_speakers: int | None = Field(None, ge=0, description="Number of speakers; unset where unknown.")
     content_hash: str = Field(description="Hash over the clips.")
     licence: str = Field("unknown", description="Licence of the corpus.")
+    pretraining: bool = Field(False, description="Trained the model that this one started from, or one before that.")
+
+
+class Origin(BaseModel):
+    """The model whose weights a training started from."""
+
+    model_config: ClassVar[ConfigDict] = Settings.model_config
+
+    model_id: str = Field(description="Its short name.")
+    sha256: str = Field(description="Its hash.")
+    heard: tuple[str, ...] = Field((), description="CORPUS/SPEAKER of all who trained or chose it or those before it.")
 
 
 class ModelInfo(Settings):
@@ -64,6 +75,7 @@ class ModelInfo(Settings):
     )
     inputs: tuple[str, ...] = Field(("spectrogram",), description="Names of the ONNX inputs.")
     trained_on: tuple[TrainingCorpus, ...] = Field((), description="Corpora it was trained on.")
+    init: Origin | None = Field(None, description="The model that training started from; unset: random weights.")
     split: dict[str, Any] = Field(default_factory=dict, description="How clips were parted.")
     protocol: str = Field("", description="Protocol of the metrics.")
     metrics: dict[str, Any] = Field(default_factory=dict, description="Metrics under that protocol; fractions.")
@@ -113,6 +125,18 @@ class ModelInfo(Settings):
         """A short name for people and logs, such as "emogram-baseline-ravdess"; only the hash tells models apart."""
         words = ["emogram", self.network["name"], *dict.fromkeys(corpus.corpus for corpus in self.trained_on)]
         return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
+
+    def heard(self, *parts: str) -> frozenset[str]:
+        """Return CORPUS/SPEAKER of those in some parts of its split, and of all that models before it heard.
+
+        Args:
+            parts: Of "train", "validation" and "test".
+        """
+        corpora = self.split.get("corpora") or [corpus.corpus for corpus in self.trained_on if not corpus.pretraining]
+        names = [name for part in parts for name in self.split.get(f"{part}_speakers", ())]
+        if len(corpora) == 1:
+            names = [f"{corpora[0]}/{name}" for name in names]
+        return frozenset([*names, *(self.init.heard if self.init else ())])
 
 
 @dataclass(frozen=True)
@@ -359,7 +383,13 @@ def _training_data(info: ModelInfo) -> str:
     if not info.trained_on:
         return "Not recorded."
     rows = [
-        [c.corpus, str(c.n_clips), "unknown" if c.n_speakers is None else str(c.n_speakers), c.licence, c.content_hash]
+        [
+            f"{c.corpus} (the model it started from)" if c.pretraining else c.corpus,
+            str(c.n_clips),
+            "unknown" if c.n_speakers is None else str(c.n_speakers),
+            c.licence,
+            c.content_hash,
+        ]
         for c in info.trained_on
     ]
     table = _table(["corpus", "clips", "speakers", "licence", "content hash"], rows)

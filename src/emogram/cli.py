@@ -43,6 +43,19 @@ _EXIT_CODES = (
     "not be read, 5 a model was refused, 130 and 143 on Ctrl-C and SIGTERM."
 )
 
+# Settings of splits that mean nothing where corpora are judged on one another.
+_OTHER_SPLITS = (
+    "split",
+    "protocol",
+    "fold",
+    "validation_speakers",
+    "test_speakers",
+    "train_list",
+    "validation_list",
+    "test_list",
+    "judge_on",
+)
+
 app = typer.Typer(
     name="emogram",
     help="Speech emotion recognition from spectrograms: train, judge honestly, and use.",
@@ -519,6 +532,67 @@ def crossval(
         console.show(f"UAR over {len(result.per_seed)} seeds: mean {mean}, standard deviation {spread}")
     console.say(f"results: {result.out} (after {console.duration(result.seconds)})")
     return code
+
+
+@command(app)
+@takes_settings("spectrogram", "augment", "network", "train", "split", leave_out=_OTHER_SPLITS)
+def crosscorpus(
+    corpora: CorpusPaths,
+    config: RunConfig,
+    leave_one_out: Annotated[
+        bool,
+        typer.Option("--leave-one-out", help="Train on all corpora but the one that judges, not on one at a time."),
+    ] = False,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Train once with each seed; by default --seed alone.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Trainings at once; by default one for each processor.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the results; by default runs/crosscorpus-NETWORK. Trainings that are done there stay, so "
+            "that the same command goes on after an interruption.",
+        ),
+    ] = None,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    json: Json = False,
+) -> int:
+    """Train on each corpus and judge on every other, on the labels that both have."""
+    chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
+    _prepare_training("crosscorpus")
+    found = [_find(path, None) for path in corpora]
+    words = "crosscorpus-all-but-one" if leave_one_out else "crosscorpus"
+    from emogram import console
+    from emogram.crosscorpus import crosscorpus as judge_pairs
+
+    result = judge_pairs(
+        found,
+        config,
+        out or Path("runs") / _file_name(f"{words}-{config.network.network}"),
+        leave_one_out=leave_one_out,
+        seeds=chosen,
+        jobs=jobs,
+        cache=_cache_folder(cache, no_cache),
+        progress=_progress(),
+    )
+    _notes(result.warnings)
+    if json:
+        _print_json(
+            {**result.to_dict(), "out": str(result.out), "seeds": list(chosen), "seconds": result.seconds}
+            | {"warnings": list(result.warnings), "failed": _failed_dicts(result.failed)}
+        )
+    else:
+        title = "Trained on all others, judged on each" if leave_one_out else "Trained on each, judged on each"
+        console.show(console.corpus_pairs_view(result.pairs, title=title, protocol=result.protocol))
+        spread = f", standard deviation over seeds {console.percent(result.std_uar)}" if len(chosen) > 1 else ""
+        mean, chance = console.percent(result.mean_uar), console.percent(result.mean_chance)
+        console.show(f"mean UAR between different corpora: {mean}{spread}; chance {chance}")
+    console.failures(result.failed, total=sum(len(corpus.clips) for corpus in found))
+    console.say(f"results: {result.out} (after {console.duration(result.seconds)})")
+    return PARTLY_FAILED if result.failed else 0
 
 
 def _numbers(text: str) -> tuple[int, ...]:

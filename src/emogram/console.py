@@ -27,7 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emogram.progress import Progress, Task
-from emogram.records import Clip, Prediction, Report
+from emogram.records import Clip, CorpusPair, Prediction, Report
 
 if TYPE_CHECKING:  # an error line must not wait for what these import
     from emogram.corpora.describe import Description, Problem
@@ -380,6 +380,35 @@ def _problem_lines(title: str, found: Sequence[Problem]) -> Iterator[str]:
     for problem in found:
         named = problem.clip in problem.message
         yield one_line(f"{title}: {problem.message if named else f'{problem.clip}: {problem.message}'}")
+
+
+def corpus_pairs_view(pairs: Sequence[CorpusPair], *, title: str, protocol: str) -> RenderableType:
+    """Return the UAR of each corpus that trained, a row each, on each that judged, a column each."""
+    trained = list(dict.fromkeys(pair.trained for pair in pairs))
+    tested = list(dict.fromkeys(pair.tested for pair in pairs))
+    cells = {(pair.trained, pair.tested): _pair_text(pair) for pair in pairs}
+    corner = "trained on" if any(pair.within for pair in pairs) else "labels of"
+    table = _table(corner, *((f"on {one_line(name)}", "right") for name in tested))
+    for row in trained:
+        table.add_row(Text(one_line(row)), *(cells.get((row, column), Text("–")) for column in tested))
+    caveats = dict.fromkeys(pair.caveat for pair in pairs if pair.caveat)
+    return Group(
+        Text(title, style="bold"),
+        Text(protocol, style="italic"),
+        Text(),
+        table,
+        Text("UAR, its 95 % interval, and the number of labels that both corpora have"),
+        *(Text(f"* {caveat}") for caveat in caveats),
+    )
+
+
+def _pair_text(pair: CorpusPair) -> Text:
+    low, high = (100 * bound for bound in pair.interval)
+    mark = "*" if pair.caveat else ""
+    return Text.assemble(
+        (f"{percent(pair.uar)}{mark}", "" if pair.within else "bold"),
+        f"\n{low:.1f} to {high:.1f}, {len(pair.labels)}",
+    )
 
 
 def checks_table(checks: Sequence[Check]) -> Table:

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import queue
 import statistics
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from emogram.bundle import open_bundle
-from emogram.config import RunConfig, read_toml
+from emogram.config import RunConfig
 from emogram.corpora import Corpus
 from emogram.dataset import Dataset, load_dataset
-from emogram.errors import EmogramError
 from emogram.files import write_json
+from emogram.jobs import is_trained, judged_clips, run_jobs, train_whole
 from emogram.judging import METRICS_FILE, judge_clips, read_probabilities
-from emogram.parallel import map_parallel, worker_count
-from emogram.progress import SILENT, Progress, Task
+from emogram.pretraining import open_start, says_start
+from emogram.progress import SILENT, Progress
 from emogram.protocols import Protocol, find_protocol
 from emogram.records import Clip, Report
 from emogram.splits import Split, make_split, says_training_only
-from emogram.train import CONFIG_FILE, describe_model, fit_to_corpus, train
-
-FEW_JOBS = 2  # fewer trainings than this run in this process
+from emogram.train import fit_to_corpus
 
 
 @dataclass(frozen=True)
@@ -103,6 +97,7 @@ def crossval(
     Raises:
         SettingsError: The protocol is unknown or for another corpus.
         CorpusError: The corpus cannot be used.
+        ModelError: The model to start from was refused.
         EmogramError: A fold failed; those that are done keep their run folders.
     """
     started = time.monotonic()
@@ -112,25 +107,24 @@ def crossval(
     dataset = load_dataset(corpus, config.spectrogram, cache=cache, progress=progress)
     plan = [_Job(seed, fold) for seed in seeds for fold in range(max(1, len(chosen.folds)))]
     splits = {job: make_split(dataset, job.settings(config, chosen).split) for job in plan}
-    todo = [job for job in plan if not _is_done(job, corpus, dataset, splits[job], config, chosen, out)]
+    starts = {job: open_start(job.settings(config, chosen), dataset, splits[job]) for job in plan}
+    todo = [
+        job
+        for job in plan
+        if not is_trained(out / job.name, corpus, dataset, splits[job], job.settings(config, chosen), start=starts[job])
+    ]
     if len(todo) < len(plan):
         progress.say(f"{len(plan) - len(todo)} of {len(plan)} folds are done already, with the same settings and clips")
-    alone = worker_count(jobs) == 1 or len(todo) < FEW_JOBS
-    with (
-        progress.task("cross-validating", len(todo), unit="folds") as task,
-        contextlib.nullcontext(progress) if alone else relaying(progress) as relay,
-    ):
-        run = partial(_run, corpus, config, out, chosen, cache, relay)
-        with contextlib.closing(map_parallel(run, todo, workers=jobs, few=FEW_JOBS, patient=False)) as outcomes:
-            for index, outcome in outcomes:
-                if isinstance(outcome, EmogramError):
-                    raise outcome
-                task.advance()
-                progress.say(f"{todo[index].name}  UAR {outcome:.1%}")
+    run = partial(_run, corpus, config, out, chosen, cache)
+    running = run_jobs(run, todo, what="cross-validating", unit="folds", jobs=jobs, progress=progress)
+    with contextlib.closing(running):
+        for job, uar in running:
+            progress.say(f"{job.name}  UAR {uar:.1%}")
     reports = []
     for seed in reversed(seeds):  # the first seed is judged last, so that its plots and tables stand
         folds = {job: split for job, split in splits.items() if job.seed == seed}
-        reports.append(_pool(folds, dataset, out, protocol=chosen, seed=seed))
+        also = says_training_only(dataset) + says_start(starts[plan[0]])
+        reports.append(_pool(folds, dataset, out, protocol=chosen, seed=seed, also=also))
     reports.reverse()
     scores = [report.metrics["uar"] for report in reports]
     result = CrossvalResult(
@@ -155,114 +149,20 @@ def crossval(
 
 
 def _run(
-    corpus: Corpus, config: RunConfig, out: Path, protocol: Protocol, cache: Path | None, relay: Progress, job: _Job
+    corpus: Corpus, config: RunConfig, out: Path, protocol: Protocol, cache: Path | None, progress: Progress, job: _Job
 ) -> float:
     """Train one fold and return its UAR."""
-    result = train(corpus, job.settings(config, protocol), out / job.name, cache=cache, workers=1, progress=relay)
-    if result.interrupted:
-        (out / job.name / CONFIG_FILE).unlink(missing_ok=True)  # so that the fold does not count as done
-        raise KeyboardInterrupt
-    return result.report.metrics["uar"]
-
-
-def _is_done(
-    job: _Job, corpus: Corpus, dataset: Dataset, split: Split, config: RunConfig, protocol: Protocol, out: Path
-) -> bool:
-    """Tell whether a fold was trained and judged with the same settings on the same clips."""
     settings = job.settings(config, protocol)
-    try:
-        if RunConfig.from_dict(read_toml(out / job.name / CONFIG_FILE)) != settings:
-            return False
-        info = open_bundle(out / job.name).info
-        read_probabilities(out / job.name, _judged(dataset, split), dataset.labels)
-    except EmogramError:
-        return False
-    now = describe_model(corpus, dataset, split, settings)
-    # Metrics are written into the bundle last of all.
-    return bool(info.metrics) and (info.trained_on, info.split) == (now.trained_on, now.split)
+    return train_whole(corpus, settings, out / job.name, cache=cache, progress=progress).report.metrics["uar"]
 
 
-def _judged(dataset: Dataset, split: Split) -> list[Clip]:
-    return [dataset.clips[index] for index in split.judging()[1]]
-
-
-def _pool(folds: dict[_Job, Split], dataset: Dataset, out: Path, *, protocol: Protocol, seed: int) -> Report:
-    clips = [clip for split in folds.values() for clip in _judged(dataset, split)]
+def _pool(folds: dict[_Job, Split], dataset: Dataset, out: Path, *, protocol: Protocol, seed: int, also: str) -> Report:
+    clips = [clip for split in folds.values() for clip in judged_clips(dataset, split)]
     probabilities = np.concatenate(
-        [read_probabilities(out / job.name, _judged(dataset, split), dataset.labels) for job, split in folds.items()]
+        [
+            read_probabilities(out / job.name, judged_clips(dataset, split), dataset.labels)
+            for job, split in folds.items()
+        ]
     )
     says = f"{protocol.says}; pooled over {len(folds)} folds; seed {seed}" if protocol.folds else protocol.says
-    says += says_training_only(dataset)
-    return judge_clips(clips, probabilities, dataset.labels, out, protocol=says).report
-
-
-class _Relay(Progress):
-    """Sends what a job in another process reports to this one, through a queue."""
-
-    def __init__(self, messages: Any) -> None:
-        self._messages = messages
-
-    @contextlib.contextmanager
-    def task(self, what: str, total: int, *, unit: str = "clips") -> Iterator[Task]:
-        key = (multiprocessing.current_process().name, what)
-        self._messages.put(("begin", key, total, unit))
-        task = _RelayedTask(self._messages, key)
-        try:
-            yield task
-        finally:
-            task.flush()
-            self._messages.put(("end", key))
-
-    def say(self, line: str) -> None:
-        self._messages.put(("say", line))
-
-
-class _RelayedTask(Task):
-    EVERY_S = 0.5
-
-    def __init__(self, messages: Any, key: tuple[str, str]) -> None:
-        self._messages = messages
-        self._key = key
-        self._held = 0
-        self._sent = 0.0
-
-    def advance(self, steps: int = 1, *, note: str = "") -> None:
-        self._held += steps
-        if time.monotonic() - self._sent >= self.EVERY_S:
-            self.flush(note)
-
-    def flush(self, note: str = "") -> None:
-        self._messages.put(("advance", self._key, self._held, note))
-        self._held, self._sent = 0, time.monotonic()
-
-
-@contextlib.contextmanager
-def relaying(progress: Progress) -> Iterator[Progress]:
-    """Give a `Progress` that can be sent to other processes and passes on to `progress` in this one."""
-    with multiprocessing.get_context("spawn").Manager() as manager:
-        messages = manager.Queue()
-        thread = threading.Thread(target=_pass_on, args=(messages, progress), daemon=True)
-        thread.start()
-        try:
-            yield _Relay(messages)
-        finally:
-            messages.put(("stop",))
-            thread.join(timeout=10)
-
-
-def _pass_on(messages: queue.Queue[tuple[Any, ...]], progress: Progress) -> None:
-    """Replay messages until told to stop; each task of each process is one here."""
-    with contextlib.ExitStack() as open_tasks:
-        tasks: dict[Any, tuple[contextlib.ExitStack, Task]] = {}
-        while (message := messages.get())[0] != "stop":
-            kind, *rest = message
-            if kind == "say":
-                progress.say(rest[0])
-            elif kind == "begin":
-                key, total, unit = rest
-                stack = open_tasks.enter_context(contextlib.ExitStack())
-                tasks[key] = (stack, stack.enter_context(progress.task(key[1], total, unit=unit)))
-            elif kind == "advance" and rest[0] in tasks:
-                tasks[rest[0]][1].advance(rest[1], note=rest[2])
-            elif kind == "end" and rest[0] in tasks:
-                tasks.pop(rest[0])[0].close()
+    return judge_clips(clips, probabilities, dataset.labels, out, protocol=says + also).report

@@ -73,9 +73,10 @@ def evaluate(
     config = _input_settings(info, corpus)
     dataset = load_dataset(corpus, config, labels=info.labels, cache=cache, workers=workers, progress=progress)
     indices = _part_of(dataset, info, part)
-    heard = _speakers_of_part(info, "train") if _same_corpus(dataset, info) else set()
-    speakers = _speakers_as_in_split(dataset, info)
-    n_heard = sum(speakers[index] in heard for index in indices)
+    heard = info.heard("train")
+    clips = [dataset.clips[index] for index in indices]
+    # Speaker "01" of another corpus is another person.
+    n_heard = sum(f"{clip.corpus}/{clip.speaker}" in heard for clip in clips)
     warnings = list(corpus.warnings)
     protocol = info.protocol if part == "test" else f"{part} clips of {corpus.name}"
     if n_heard:
@@ -85,7 +86,7 @@ def evaluate(
         )
         protocol += f", {n_heard / len(indices):.0%} of them of speakers heard in training"
     judgement = judge_clips(
-        [dataset.clips[index] for index in indices],
+        clips,
         clip_probabilities(classifier, dataset, indices, progress=progress),
         info.labels,
         out,
@@ -133,8 +134,3 @@ def _speakers_as_in_split(dataset: Dataset, info: ModelInfo) -> list[str | None]
     if len(info.split.get("corpora", ())) < 2:
         return speakers_of(dataset.clips)
     return [f"{clip.corpus}/{clip.speaker}" if clip.speaker else None for clip in dataset.clips]
-
-
-def _same_corpus(dataset: Dataset, info: ModelInfo) -> bool:
-    # Speaker "01" of another corpus is another person.
-    return bool({clip.corpus for clip in dataset.clips} & {corpus.corpus for corpus in info.trained_on})

@@ -46,8 +46,12 @@ class Judgement:
 def clip_probabilities(
     classifier: Classifier, dataset: Dataset, indices: Indices, *, progress: Progress = SILENT
 ) -> Probabilities:
-    """Return what a model says of some clips, each at its own length; calibrated, shape (len(indices), n_labels)."""
-    probabilities = np.zeros((len(indices), len(dataset.labels)))
+    """Return what a model says of some clips, each at its own length.
+
+    Returns:
+        Calibrated, shape (len(indices), n_labels), in the order of the model's labels.
+    """
+    probabilities = np.zeros((len(indices), len(classifier.labels)))
     with progress.task("judging", len(indices)) as task:
         for positions in dataset.same_length_groups(indices, most=16):
             probabilities[positions] = classifier.probabilities(dataset.inputs(indices[positions]))

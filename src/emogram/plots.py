@@ -20,7 +20,7 @@ from emogram import files
 from emogram.config import SpectrogramConfig
 from emogram.errors import MissingExtraError, SettingsError
 from emogram.metrics import ReliabilityBins, reliability_bins, speaker_genders
-from emogram.records import Clip, Prediction, Report
+from emogram.records import Clip, CorpusPair, Prediction, Report
 from emogram.spectrogram import band_centres_hz
 
 if TYPE_CHECKING:
@@ -501,6 +501,63 @@ def draw_prediction(
     _style(right, grid="x")
     right.tick_params(axis="y", length=0)
     return figure
+
+
+def corpus_pairs(pairs: Sequence[CorpusPair], path: Path, *, title: str) -> None:
+    """Write `draw_corpus_pairs` as PNG."""
+    _save(draw_corpus_pairs(pairs, title=title), path)
+
+
+def draw_corpus_pairs(pairs: Sequence[CorpusPair], *, title: str) -> Figure:
+    """Draw the UAR of each corpus that trained (rows) on each that judged (columns), in colour by how far above chance.
+
+    Colour counts from chance, 0, to all right, 1, since pairs of fewer labels are easier. Each cell shows UAR, its 95 %
+    interval and the number of labels that both corpora have; one corpus judged on itself has a frame.
+    """
+    names = list(dict.fromkeys([*(pair.trained for pair in pairs), *(pair.tested for pair in pairs)]))
+    gains = np.full((len(names), len(names)), np.nan)
+    for pair in pairs:
+        gains[names.index(pair.trained), names.index(pair.tested)] = (pair.uar - pair.chance) / (1 - pair.chance)
+    letters = max(map(len, names))
+    figure = _figure(1.25 * len(names) + 1.9 + 0.06 * letters, 0.85 * len(names) + 1.1, "From corpus to corpus", title)
+    axes = figure.add_subplot()
+    image = axes.imshow(gains, cmap="cividis", vmin=0.0, vmax=1.0, aspect="auto")
+    for pair in pairs:
+        row, column = names.index(pair.trained), names.index(pair.tested)
+        low, high = (100 * bound for bound in pair.interval)
+        axes.text(
+            column,
+            row,
+            f"{_percent(pair.uar)}{'*' if pair.caveat else ''}\n{low:.1f} to {high:.1f}\n{len(pair.labels)} labels",
+            ha="center",
+            va="center",
+            size=SMALL_SIZE,
+            linespacing=1.3,
+            color=text_colour(image.cmap(image.norm(gains[row, column]))),
+        )
+        if pair.within:
+            axes.add_patch(_frame(row, column))
+    axes.set_xticks(range(len(names)), [_plain(name) for name in names])
+    axes.set_yticks(range(len(names)), [_plain(name) for name in names])
+    caveats = dict.fromkeys(pair.caveat for pair in pairs if pair.caveat)
+    axes.set_xlabel("\n".join(["judged on", *(f"* {caveat}" for caveat in caveats)]))
+    axes.set_ylabel("trained on" if any(pair.within for pair in pairs) else "labels of (all others trained)")
+    _style(axes, grid=None)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    bar = figure.colorbar(image, ax=axes, fraction=0.045, pad=0.02)
+    bar.set_label("UAR, from chance to all right", size=TEXT_SIZE, color=INK)
+    bar.ax.yaxis.set_major_formatter(_percent_formatter())
+    bar.ax.tick_params(labelsize=SMALL_SIZE, colors=INK)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _frame(row: int, column: int) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((column - 0.47, row - 0.46), 0.94, 0.92, fill=False, edgecolor=VERMILION, lw=1.6)
 
 
 def save_all(

@@ -49,6 +49,43 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class CorpusPair:
+    """How well what was learnt on one corpus serves on another, on the labels that both have.
+
+    Attributes:
+        trained: Name of the corpus that trained; or whose labels count, where all but the tested one trained.
+        tested: Name of the corpus that judged.
+        labels: Those that both have; the scores of others were left out and the rest made to sum to 1.
+        uar: Unweighted average recall over `labels`, the mean over seeds; a fraction.
+        interval: 95 % interval of it, resampling speakers.
+        per_seed: The UAR of each seed.
+        n_clips: Clips that judged.
+        n_speakers: Known speakers among them.
+        caveat: What must be said with it; "" where nothing.
+    """
+
+    trained: str
+    tested: str
+    labels: tuple[str, ...]
+    uar: float
+    interval: tuple[float, float]
+    per_seed: tuple[float, ...]
+    n_clips: int
+    n_speakers: int
+    caveat: str = ""
+
+    @property
+    def chance(self) -> float:
+        """The UAR of guessing."""
+        return 1.0 / len(self.labels)
+
+    @property
+    def within(self) -> bool:
+        """True where one corpus did both, with other speakers."""
+        return self.trained == self.tested
+
+
+@dataclass(frozen=True)
 class Report:
     """How good a set of predictions is.
 

@@ -147,20 +147,32 @@ def _by_speakers(dataset: Dataset, config: SplitConfig) -> Split:
             f"{unknown} of {len(speakers)} clips have no known speaker, so they cannot be parted by speaker; add a "
             "speaker column to a manifest, or ask for --split random"
         )
-    names = sorted({str(speaker) for speaker in speakers})
-    if len(names) < 2:
+    if len(set(speakers)) < 2:
         raise CorpusError("only one speaker, so no voice is left to judge on; ask for --split random")
-    shuffled = [names[index] for index in np.random.default_rng(config.split_seed).permutation(len(names))]
-    n_validation = max(1, round(config.validation_share * len(names)))
-    n_test = max(1, round(config.test_share * len(names))) if config.test_share and len(names) > 2 else 0
-    n_validation = min(n_validation, len(names) - n_test - 1)
-    test, validation = sorted(shuffled[:n_test]), sorted(shuffled[n_test : n_test + n_validation])
-    warnings = (
-        () if n_test else ("too few speakers for a test part: judged on the validation speakers, who also chose",)
-    )
-    judged = f"test speakers {', '.join(test)}" if n_test else f"validation speakers {', '.join(validation)}"
+    rng = np.random.default_rng(config.split_seed)
+    test, validation = [], []
+    for names in _speakers_by_corpus(dataset):
+        shuffled = [names[index] for index in rng.permutation(len(names))]
+        n_validation = max(1, round(config.validation_share * len(names)))
+        n_test = max(1, round(config.test_share * len(names))) if config.test_share and len(names) > 2 else 0
+        n_validation = min(n_validation, len(names) - n_test - 1)
+        test += sorted(shuffled[:n_test])
+        validation += sorted(shuffled[n_test : n_test + n_validation])
+    warnings: tuple[str, ...] = ()
+    if not test:
+        warnings = ("no test part, for want of speakers or a share: judged on the validation speakers, who also chose",)
+    judged = f"test speakers {', '.join(test)}" if test else f"validation speakers {', '.join(validation)}"
     says = f"split by speaker (seed {config.split_seed}): {judged} never heard in training"
     return _parted(dataset, validation=validation, test=test, protocol=says, warnings=warnings)
+
+
+def _speakers_by_corpus(dataset: Dataset) -> list[list[str]]:
+    """Return the speakers of each corpus, so that each has its share in every part; of all, where one has too few."""
+    names: dict[str, set[str]] = {}
+    for clip, speaker in zip(dataset.clips, speakers_of(dataset.clips), strict=True):
+        names.setdefault(clip.corpus, set()).add(str(speaker))
+    groups = [sorted(found) for _, found in sorted(names.items())]
+    return groups if min(map(len, groups)) > 1 else [sorted(set().union(*groups))]
 
 
 def _parted(

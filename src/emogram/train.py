@@ -18,7 +18,7 @@ import tomli_w
 from emogram import __version__
 from emogram.backend import keras
 from emogram.batches import TrainingBatches
-from emogram.bundle import KERAS_FILE, ONNX_FILE, ModelInfo, TrainingCorpus, model_card, seal
+from emogram.bundle import KERAS_FILE, ONNX_FILE, Bundle, ModelInfo, TrainingCorpus, model_card, seal
 from emogram.calibration import choose_threshold, fit_temperature, soften
 from emogram.callbacks import EmphasizeHard, History, KeepBest, Record, Tell, Validate
 from emogram.classifier import Classifier
@@ -37,6 +37,7 @@ from emogram.losses import PossibleCrossentropy
 from emogram.network import InputShapes, adapt_features, build_network
 from emogram.optimizers import make_optimizer
 from emogram.pictures import read_picture_config
+from emogram.pretraining import describe_start, open_start, says_start, take_over
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
 from emogram.splits import Split, describe_split, make_split
@@ -100,6 +101,7 @@ def train(
 
     Raises:
         CorpusError: The corpus cannot be used or parted as asked.
+        ModelError: The model to start from was refused.
         SettingsError: Settings contradict one another or the corpus.
         OutputError: Something could not be written; the best model so far stands.
         EmogramError: The loss became infinite before any epoch was good.
@@ -109,15 +111,16 @@ def train(
     config = fit_to_corpus(config, corpus)
     dataset = load_dataset(corpus, config.spectrogram, cache=cache, workers=workers, progress=progress)
     split = make_split(dataset, config.split)
+    start = open_start(config, dataset, split)
     write_json(out / "environment.json", describe_environment())
     warnings = [*corpus.warnings, *split.warnings]
     dataset = with_degraded_copies(
         dataset, split.train, config.augment, cache=cache, workers=workers, progress=progress
     )
-    history, interrupted = fit(dataset, split, config, out, progress=progress)
+    history, interrupted = fit(dataset, split, config, out, start=start, progress=progress)
     # Not before: where an earlier run stands in this folder and this one dies, the settings must not belie its model.
     write_text(out / CONFIG_FILE, tomli_w.dumps(config.to_dict()))
-    judgement = finish(corpus, dataset, split, config, out, history, progress=progress)
+    judgement = finish(corpus, dataset, split, config, out, history, start=start, progress=progress)
     return TrainResult(
         run=out,
         judgement=judgement,
@@ -150,9 +153,17 @@ def fit_to_corpus(config: RunConfig, corpus: Corpus) -> RunConfig:
 
 
 def fit(
-    dataset: Dataset, split: Split, config: RunConfig, out: Path, *, progress: Progress = SILENT
+    dataset: Dataset,
+    split: Split,
+    config: RunConfig,
+    out: Path,
+    *,
+    start: Bundle | None = None,
+    progress: Progress = SILENT,
 ) -> tuple[History, bool]:
     """Train on one part, choose on another, and leave the best epoch in `out/model/best.keras`.
+
+    Weights are those of `start` at first, see `pretraining.take_over`; without it they are random.
 
     Returns:
         The history, and whether Ctrl-C ended it early.
@@ -162,6 +173,8 @@ def fit(
     keras.utils.set_random_seed(settings.seed)
     shapes = input_shapes(config.spectrogram)
     twin = build_network(shapes, len(dataset.labels), config.network)
+    if start is not None:
+        take_over(start, twin, dataset.labels)
     with computing_in(settings.precision):
         network = faster(build_network(shapes, len(dataset.labels), config.network))
     network.set_weights(twin.get_weights())
@@ -213,6 +226,7 @@ def finish(
     out: Path,
     history: History,
     *,
+    start: Bundle | None = None,
     progress: Progress = SILENT,
 ) -> Judgement:
     """Export the best epoch, calibrate it on the validation part, judge it on the test part, and seal it."""
@@ -220,7 +234,7 @@ def finish(
     best = keras.saving.load_model(folder / KERAS_FILE, compile=False)
     groups = dataset.same_length_groups(split.validation, most=4)
     export_onnx(best, folder / ONNX_FILE, samples=[dataset.inputs(split.validation[group]) for group in groups])
-    info = describe_model(corpus, dataset, split, config)
+    info = describe_model(corpus, dataset, split, config, start=start)
     classifier = Classifier(seal(folder, info, model_card(info)))
     raw = clip_probabilities(classifier, dataset, split.validation)
     targets = dataset.targets[split.validation]
@@ -228,7 +242,7 @@ def finish(
     threshold = choose_threshold(soften(raw, temperature), targets)
     part, indices = split.judging()
     judged = soften(clip_probabilities(classifier, dataset, indices, progress=progress), temperature)
-    protocol = split.protocol
+    protocol = info.protocol
     if part == "validation":
         protocol += "; judged on the validation part, which also chose the epoch and the calibration"
     judgement = judge_clips(
@@ -254,7 +268,9 @@ def finish(
     return judgement
 
 
-def describe_model(corpus: Corpus, dataset: Dataset, split: Split, config: RunConfig) -> ModelInfo:
+def describe_model(
+    corpus: Corpus, dataset: Dataset, split: Split, config: RunConfig, *, start: Bundle | None = None
+) -> ModelInfo:
     """Return what `model.json` says before the model was calibrated and judged."""
     shapes = input_shapes(config.spectrogram)
     trained_on = []
@@ -270,6 +286,7 @@ def describe_model(corpus: Corpus, dataset: Dataset, split: Split, config: RunCo
                 licence=corpus.licences.get(name, UNKNOWN_LICENCE),
             )
         )
+    origin, before = (None, ()) if start is None else describe_start(start)
     network = config.network.to_dict()
     return ModelInfo(
         labels=dataset.labels,
@@ -277,9 +294,10 @@ def describe_model(corpus: Corpus, dataset: Dataset, split: Split, config: RunCo
         network={"name": network.pop("network"), **network},
         input_shape=shapes.spectrogram,
         inputs=("spectrogram", "features") if shapes.n_features else ("spectrogram",),
-        trained_on=tuple(trained_on),
+        trained_on=(*trained_on, *before),
+        init=origin,
         split=describe_split(dataset, split, config.split),
-        protocol=split.protocol,
+        protocol=split.protocol + says_start(start),
         seed=config.train.seed,
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
     )

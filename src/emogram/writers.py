@@ -10,7 +10,7 @@ from typing import Any
 from emogram.bundle import ModelInfo
 from emogram.errors import InputError, SettingsError
 from emogram.files import write_json, writing
-from emogram.records import Clip, Prediction, Report
+from emogram.records import Clip, CorpusPair, Prediction, Report
 
 RESULT_SCHEMA = "emogram.result/1"
 
@@ -94,6 +94,26 @@ def write_predictions_csv(path: Path, rows: Iterable[tuple[Clip, Prediction]], *
         for clip, prediction in rows
     )
     _write_csv(path, [*PREDICTION_COLUMNS, *labels], lines)
+
+
+def write_corpus_pairs(path: Path, pairs: Iterable[CorpusPair]) -> None:
+    """Write how well each corpus serves for each other, one row a pair; labels stand between spaces.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    header = ["trained", "tested", "uar", "low", "high", "chance", "n_clips", "n_speakers", "labels", "caveat"]
+    lines = (
+        [
+            pair.trained,
+            pair.tested,
+            *map(_text, (pair.uar, *pair.interval, pair.chance, pair.n_clips, pair.n_speakers)),
+            " ".join(pair.labels),
+            pair.caveat,
+        ]
+        for pair in pairs
+    )
+    _write_csv(path, header, lines)
 
 
 def write_metrics(path: Path, report: Report) -> None:

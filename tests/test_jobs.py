@@ -1,0 +1,72 @@
+"""Jobs in other processes: what they give, what they tell, and what ends them."""
+
+import contextlib
+import functools
+
+import pytest
+
+from emogram.errors import EmogramError
+from emogram.jobs import relaying, run_jobs
+from emogram.progress import Progress, Task
+
+
+class Listener(Progress):
+    """Keeps what is said and how far each task came."""
+
+    def __init__(self):
+        self.lines, self.steps, self.totals = [], {}, {}
+
+    def say(self, line):
+        self.lines.append(line)
+
+    @contextlib.contextmanager
+    def task(self, what, total, *, unit="clips"):
+        self.totals[what] = total
+        listener = self
+
+        class Count(Task):
+            def advance(self, steps=1, *, note=""):
+                listener.steps[what] = listener.steps.get(what, 0) + steps
+
+        yield Count()
+
+
+def double(factor, progress, job):
+    progress.say(f"job {job}")
+    if job < 0:
+        raise EmogramError(f"job {job} failed")
+    return factor * job
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_each_job_comes_with_its_result_and_what_it_said(jobs):
+    progress = Listener()
+    done = dict(
+        run_jobs(functools.partial(double, 2), [1, 2, 3], what="doubling", unit="jobs", jobs=jobs, progress=progress)
+    )
+    assert done == {1: 2, 2: 4, 3: 6}
+    assert sorted(progress.lines) == ["job 1", "job 2", "job 3"]
+    assert progress.totals["doubling"] == progress.steps["doubling"] == 3
+
+
+def test_the_first_job_that_fails_is_told_and_those_before_it_are_given():
+    seen = []
+    with pytest.raises(EmogramError, match="job -2 failed"):
+        seen += run_jobs(functools.partial(double, 2), [1, -2, 3], what="", unit="", jobs=1, progress=Listener())
+    progress = Listener()
+    running = run_jobs(functools.partial(double, 2), [1, -2, 3], what="", unit="", jobs=1, progress=progress)
+    assert next(running) == (1, 2)
+    running.close()
+    assert progress.lines == ["job 1"]
+
+
+def test_what_other_processes_report_comes_through_whole():
+    progress = Listener()
+    with relaying(progress) as relay:
+        relay.say("a line")
+        with relay.task("reading", 10) as task:
+            for _ in range(10):
+                task.advance()
+        relay.say("another")
+    assert progress.lines == ["a line", "another"]
+    assert (progress.totals["reading"], progress.steps["reading"]) == (10, 10)

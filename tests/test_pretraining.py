@@ -1,0 +1,155 @@
+"""Starting from a trained model: which weights are taken over, what is refused, and what is written down."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from emogram.backend import keras
+from emogram.bundle import Origin, TrainingCorpus, open_bundle
+from emogram.callbacks import network_probabilities
+from emogram.config import RunConfig
+from emogram.errors import CorpusError, ModelError
+from emogram.network import build_network
+from emogram.pretraining import describe_start, open_start, says_start, take_over
+from emogram.splits import make_split
+from emogram.train import describe_model, input_shapes, train
+
+
+def other_corpus(dataset):
+    """The same sounds, as if they were of another corpus."""
+    clips = [dataclasses.replace(clip, corpus="other") for clip in dataset.clips]
+    return dataclasses.replace(dataset, clips=tuple(clips))
+
+
+@pytest.fixture
+def starting(tiny_run, settings_of, voices_dataset):
+    """Settings that start from `tiny_run`, with whatever a test wants otherwise -> the model, opened."""
+
+    def open_it(dataset=None, **sections):
+        config = settings_of(**{**sections, "train": {"init": tiny_run.run, **sections.get("train", {})}})
+        dataset = dataset or other_corpus(voices_dataset)
+        return open_start(config, dataset, make_split(dataset, config.split))
+
+    return open_it
+
+
+def test_without_a_model_training_starts_from_nothing(settings_of, voices_dataset):
+    config = settings_of()
+    assert open_start(config, voices_dataset, make_split(voices_dataset, config.split)) is None
+    assert says_start(None) == ""
+
+
+def test_with_the_same_labels_the_network_says_what_the_model_says(starting, tiny_run, voices_dataset, settings_of):
+    keras.utils.set_random_seed(7)
+    network = build_network(input_shapes(settings_of().spectrogram), 4, settings_of().network)
+    take_over(starting(), network, voices_dataset.labels)
+    trained = keras.saving.load_model(tiny_run.run / "model" / "best.keras", compile=False)
+    some = np.arange(6)
+    np.testing.assert_allclose(
+        network_probabilities(network, voices_dataset, some), network_probabilities(trained, voices_dataset, some),
+        atol=1e-6,
+    )  # fmt: skip
+
+
+def test_labels_that_both_know_are_taken_over_by_name_and_others_are_new(starting, tiny_run, settings_of):
+    """The model knows angry, calm, happy, sad."""
+    keras.utils.set_random_seed(7)
+    network = build_network(input_shapes(settings_of().spectrogram), 3, settings_of().network)
+    before = [weight.copy() for weight in network.get_layer("probabilities").get_weights()]
+    take_over(starting(), network, ("calm", "fearful", "angry"))
+    trained = keras.saving.load_model(tiny_run.run / "model" / "best.keras", compile=False)
+    for new, old, random in zip(
+        network.get_layer("probabilities").get_weights(),
+        trained.get_layer("probabilities").get_weights(),
+        before,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(new[..., 0], old[..., 1])
+        np.testing.assert_array_equal(new[..., 1], random[..., 1])
+        np.testing.assert_array_equal(new[..., 2], old[..., 0])
+
+
+def test_what_only_holds_back_may_differ(starting):
+    assert starting(network={"dropout": 0.1, "block_dropout": 0.0, "l2": 0.01}) is not None
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"spectrogram": {"n_mels": 48, "top_db": 70.0}},
+         "spectrogram settings differ: n_mels is 64 there and 48 here; top_db is 80.0 there and 70.0 here; use its"),
+        ({"network": {"width": 0.5}}, "network settings differ: width is 0.25 there and 0.5 here"),
+        ({"network": {"network": "baseline"}}, "network is emonet there and baseline here"),
+    ],
+    ids=["spectrogram", "width", "network"],
+)  # fmt: skip
+def test_other_settings_are_refused_by_name(starting, voices_dataset, settings_of, sections, message):
+    dataset = other_corpus(voices_dataset)
+    if "spectrogram" in sections:
+        dataset = dataclasses.replace(dataset, spectrogram=settings_of(**sections).spectrogram)
+    with pytest.raises(ModelError, match=message):
+        starting(dataset, **sections)
+
+
+def test_speakers_who_were_heard_may_train_and_not_judge_or_choose(starting, voices_dataset):
+    """The model was trained on 01 and 02, and chosen by 03."""
+    swapped = {"validation_speakers": ["synthetic04"], "test_speakers": ["synthetic01"]}
+    with pytest.raises(CorpusError, match="has heard synthetic-voices/synthetic01, and the test part is of voices"):
+        starting(voices_dataset, split=swapped)
+    with pytest.raises(CorpusError, match="has heard synthetic-voices/synthetic03, and the validation part"):
+        starting(voices_dataset)
+    judged_alone = {"validation_speakers": ["synthetic04"], "test_speakers": []}
+    assert starting(voices_dataset, split=judged_alone) is not None
+    assert starting(other_corpus(voices_dataset), split=swapped) is not None, "speaker 01 of another corpus is another"
+
+
+def test_unknown_speakers_of_a_corpus_that_was_trained_on_are_refused(starting, voices_dataset):
+    clips = tuple(dataclasses.replace(clip, speaker=None) for clip in voices_dataset.clips)
+    at_random = {"validation_speakers": [], "test_speakers": [], "split": "random"}
+    with pytest.raises(CorpusError, match="was trained on synthetic-voices, and the speakers of the validation part"):
+        starting(dataclasses.replace(voices_dataset, clips=clips), split=at_random)
+
+
+def test_what_the_models_before_heard_is_remembered(starting, tiny_run):
+    info = open_bundle(tiny_run.run).info
+    assert info.heard("train") == {"synthetic-voices/synthetic01", "synthetic-voices/synthetic02"}
+    later = info.model_copy(
+        update={"init": Origin(model_id="x", sha256="0", heard=("nemo/EB0",)), "split": {
+            "corpora": ["a", "b"], "train_speakers": ["a/1"], "validation_speakers": ["b/1"]}}
+    )  # fmt: skip
+    assert later.heard("train") == {"a/1", "nemo/EB0"}
+    assert later.heard("train", "validation") == {"a/1", "b/1", "nemo/EB0"}
+
+
+def test_the_bundle_names_the_model_and_corpora_it_started_from(starting, voices_corpus, voices_dataset, settings_of):
+    start = starting()
+    dataset, config = other_corpus(voices_dataset), settings_of()
+    corpus = dataclasses.replace(voices_corpus, name="other", clips=dataset.clips, licences={"other": "free"})
+    info = describe_model(corpus, dataset, make_split(dataset, config.split), config, start=start)
+    assert [(one.corpus, one.licence, one.pretraining) for one in info.trained_on] == [
+        ("other", "free", False), ("synthetic-voices", "unknown", True)]  # fmt: skip
+    assert (info.init.model_id, info.init.sha256) == ("emogram-emonet-synthetic-voices", start.sha256)
+    assert info.init.heard == tuple(f"synthetic-voices/synthetic0{i}" for i in (1, 2, 3))
+    assert info.protocol.endswith("; started from a model trained on synthetic-voices")
+    assert info.heard("train") == {*info.init.heard, "other/synthetic01", "other/synthetic02"}
+    assert describe_start(start)[1] == (
+        TrainingCorpus.model_validate({**start.info.trained_on[0].model_dump(), "pretraining": True}),)  # fmt: skip
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_training_starts_where_the_model_stopped(tiny_run, voices_corpus, settings_of, tmp_path):
+    """At a vanishing learning rate the network stays what it was; batch normalisation alone moves."""
+    clips = tuple(dataclasses.replace(clip, corpus="other") for clip in voices_corpus.clips)
+    corpus = dataclasses.replace(voices_corpus, name="other", clips=clips)
+    config = settings_of(train={"init": tiny_run.run, "epochs": 1, "learning_rate": 1e-12})
+    result = train(corpus, config, tmp_path / "run", workers=1)
+    before, after = (
+        keras.saving.load_model(run / "model" / "best.keras", compile=False).get_layer("probabilities").get_weights()
+        for run in (tiny_run.run, tmp_path / "run")
+    )
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert "started from a model trained on synthetic-voices" in result.report.protocol
+    assert open_bundle(tmp_path / "run").info.init.sha256 == open_bundle(tiny_run.run).sha256
+    assert RunConfig.from_dict(config.to_dict()) == config
