@@ -278,7 +278,7 @@ def test_model_input_is_exact_in_half_precision_and_in_range(seconds: float, kin
 )
 def test_log_mel_is_padded_with_silence_on_both_sides(n_samples: int, n_frames: int) -> None:
     wave = _tone(440, seconds=n_samples / 16000)
-    config = SpectrogramConfig(min_frames=32, frame_multiple=16)
+    config = SpectrogramConfig(hop_length=256, min_frames=32, frame_multiple=16)
     inputs = model_input(wave, config)
     assert inputs.shape == (n_frames, 64, 1)
     scaled = scaled_log_mel(wave, config).astype(np.float16)
@@ -317,7 +317,7 @@ def test_a_picture_is_square_and_the_model_sees_its_pixels(tone: Waveform, size:
 
 
 def test_a_picture_without_resizing_is_the_colour_of_each_level() -> None:
-    config = SpectrogramConfig(kind="picture", picture_size=64, n_mels=64)
+    config = SpectrogramConfig(kind="picture", picture_size=64, n_mels=64, hop_length=256)
     wave = (0.1 * np.random.default_rng(0).normal(size=63 * 256)).astype(np.float32)
     levels = np.rint(scaled_log_mel(wave, config) * 255).astype(int)
     for frame, band in [(0, 0), (10, 63), (63, 5)]:
