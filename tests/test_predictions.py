@@ -92,11 +92,11 @@ def test_pieces_of_one_recording_are_clips_of_their_own(tmp_path):
         ("file,label,angry,sad\nx.wav,angry,0.5,0.1\n", "line 2: probabilities that sum to 0.6, not to 1"),
         ("file,label,angry,sad\nx.wav,angry,nan,0.1\n", "line 2: probabilities that sum to nan"),
         ("file,label,angry,sad\nx.wav,angry,-1,2\n", "line 2: probabilities"),
-        ("file,label,angry,sad\nx.wav,happy,0.5,0.5\n", "line 2: true label 'happy' is not one of angry, sad"),
-        ("file,label,angry,sad\nx.wav,,0.5,0.5\n", "line 2: true label 'None'"),
+        ("file,label,angry,sad\nx.wav,happy,0.5,0.5\n", "x.wav: true label 'happy' is not one of angry, sad"),
+        ("file,label,angry,sad\nx.wav,,0.5,0.5\n", "x.wav: true label 'None'"),
         ("file,label,angry,sad\n,sad,0.5,0.5\n", "line 2: no file named"),
         ("file,label,angry,sad\nx.wav,sad,0.5,0.5\nx.wav,sad,0.5,0.5\n", "x.wav is there 2 times"),
-        ("file,label,seed,angry,sad\nx.wav,sad,1,0.5,0.5\nx.wav,sad,1,0.5,0.5\n", "2 times for seed 1"),
+        ("file,label,seed,angry,sad\nx.wav,sad,1,0.5,0.5\nx.wav,sad,1,0.5,0.5\n", "x.wav is there 2 times for seed 1"),
     ],
 )
 def test_what_is_no_table_of_predictions_is_refused(tmp_path, text, message):

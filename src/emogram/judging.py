@@ -19,7 +19,7 @@ from emogram.calibration import soften
 from emogram.classifier import Classifier, Probabilities, as_prediction
 from emogram.dataset import Dataset, Indices
 from emogram.errors import InputError
-from emogram.predictions import Predictions, read_predictions
+from emogram.predictions import Predictions, read_file
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report, SeedSummary
 from emogram.writers import METRICS_FILE, PREDICTIONS_FILE, write_groups, write_metrics, write_predictions_csv
@@ -159,6 +159,11 @@ def judge_seeds(
     return Judgement(report, first.clips, first.probabilities, tuple(drawn), reports, summary)
 
 
+def read_probabilities(out: Path, clips: Sequence[Clip], labels: Sequence[str]) -> Probabilities:
+    """Read back the probabilities of `read_run`, shape (n_clips, n_labels)."""
+    return read_run(out, clips, labels).probabilities
+
+
 def read_run(out: Path, clips: Sequence[Clip], labels: Sequence[str]) -> Predictions:
     """Read back from a run's `predictions.csv` what was said of some clips.
 
@@ -166,7 +171,7 @@ def read_run(out: Path, clips: Sequence[Clip], labels: Sequence[str]) -> Predict
         InputError: The file is missing, or holds other clips or labels.
     """
     path = out / PREDICTIONS_FILE
-    said, *others = read_predictions([path])
+    said, *others = read_file(path)
     if others or [str(clip.path) for clip in said.clips] != [str(clip.path) for clip in clips]:
         raise InputError(f"{path}: holds other clips than those asked for; judge them again")
     if said.labels != tuple(labels):

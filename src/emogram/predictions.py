@@ -100,7 +100,12 @@ def read_predictions(paths: Iterable[Path]) -> list[Predictions]:
     """
     pooled: list[Predictions] = []
     for path in paths:
-        for found in _read(path / PREDICTIONS_FILE if path.is_dir() else path):
+        file = path / PREDICTIONS_FILE if path.is_dir() else path
+        for found in read_file(file):
+            unknown = [clip for clip in found.clips if clip.label not in found.labels]
+            if unknown:
+                why = f"{unknown[0].path}: true label '{unknown[0].label}' is not one of {', '.join(found.labels)}"
+                raise _refused(file, why)
             for index, other in enumerate(pooled):
                 if found.seed == other.seed and not set(_paths(found)) & set(_paths(other)):
                     pooled[index] = _joined(other, found)
@@ -197,8 +202,12 @@ def _without_seed(clip: Clip) -> Clip:
     return dataclasses.replace(clip, extra={name: value for name, value in clip.extra.items() if name != "seed"})
 
 
-def _read(path: Path) -> list[Predictions]:
-    """Read one file, one `Predictions` for each seed in it."""
+def read_file(path: Path) -> list[Predictions]:
+    """Read one file, one `Predictions` for each seed in it; true labels may be missing, or unknown to the model.
+
+    Raises:
+        InputError: The file is missing or holds no predictions.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -221,8 +230,6 @@ def _read(path: Path) -> list[Predictions]:
         total = probabilities[index].sum()
         if not abs(total - 1.0) <= SUM_TOLERANCE or probabilities[index].min() < 0.0:
             raise _refused(path, f"line {line}: probabilities that sum to {total:.3g}, not to 1")
-        if clips[-1].label not in labels:
-            raise _refused(path, f"line {line}: true label '{clips[-1].label}' is not one of {', '.join(labels)}")
     beside = _beside(path)
     whole = Predictions(
         name=str(path),
