@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from emogram import bundle as bundle_module
-from emogram.bundle import FORMAT_VERSION, ModelInfo, TrainingCorpus, model_card, open_bundle, seal, upgrade
+from emogram.bundle import (
+    CLIPS_FILE,
+    FORMAT_VERSION,
+    ModelInfo,
+    TrainingCorpus,
+    model_card,
+    open_bundle,
+    seal,
+    upgrade,
+    write_known_clips,
+)
 from emogram.config import SpectrogramConfig
 from emogram.errors import ModelError, SettingsError
 from emogram.records import Report
@@ -313,3 +323,27 @@ def test_hostile_corpus_name_cannot_break_out_of_the_card():
     assert "\nlicense: mit" not in card
     assert '  - "x\\"\\n---\\nlicense: mit | y"' in card
     assert '| x" --- license: mit \\| y | 1 | unknown | unknown | h |' in card
+
+
+# ---------------------------------------------------------------- the recordings it knows
+
+
+def test_known_clips_come_back_by_part_and_are_sealed(folder):
+    info = info_of()
+    assert open_bundle(folder).known_clips() is None
+    write_known_clips(folder, {"train": ["a" * 32, "b" * 32, "a" * 32], "validation": ["c" * 32]})
+    bundle = seal(folder, info, "card")
+    assert bundle.known_clips() == {"train": {"a" * 12, "b" * 12}, "validation": {"c" * 12}}
+    (folder / CLIPS_FILE).write_text("d" * 12 + " train\n")
+    with pytest.raises(ModelError, match=r"training_clips\.txt is not the file that was sealed"):
+        bundle.known_clips()
+    (folder / CLIPS_FILE).write_text("short train\n")
+    with pytest.raises(ModelError, match="'short train' is not '<hash> <part>'"):
+        seal(folder, info, "card").known_clips()
+
+
+def test_the_card_tells_the_stated_error_rate_and_how_many_were_unsure():
+    info = info_of(abstain_threshold=0.4, target_error=0.25, answered_error=0.24, unsure_share=0.125)
+    assert "at most 25.0% wrong answers; on validation clips 24.0% of the other answers were wrong, and 12.5%" in (
+        model_card(info)
+    )

@@ -96,38 +96,68 @@ def spread(confidences, right):
     return probabilities, np.where(right, 0, 1)
 
 
+def choose(confidences, right, target_error=0.25):
+    return calibration.choose_threshold(*spread(confidences, np.asarray(right, dtype=bool)), target_error=target_error)
+
+
 def test_threshold_by_hand():
-    # Of twenty clips the two least sure are wrong; a tenth may be unsure, so the third confidence parts them.
-    confidences = [0.30, 0.35, 0.40, *np.linspace(0.45, 0.95, 17)]
-    right = [False, False, *[True] * 18]
-    assert calibration.choose_threshold(*spread(confidences, right)) == pytest.approx(0.40)
+    # Of ten clips the three least sure are wrong. 0.3 wrong in all, 2/9 without the least sure, 1/8 without two.
+    confidences, right = [0.30, 0.35, 0.40, *np.linspace(0.5, 0.9, 7)], [False] * 3 + [True] * 7
+    assert choose(confidences, right, 0.25) == calibration.Abstention(pytest.approx(0.325), pytest.approx(2 / 9), 0.1)
+    assert choose(confidences, right, 0.2) == calibration.Abstention(pytest.approx(0.375), pytest.approx(1 / 8), 0.2)
+    assert choose(confidences, right, 0.01) == calibration.Abstention(pytest.approx(0.45), 0.0, 0.3)
 
 
-def test_threshold_never_exceeds_one_half():
-    confidences = [0.45, *np.linspace(0.6, 0.9, 19)]
-    assert calibration.choose_threshold(*spread(confidences, [False, *[True] * 19])) == 0.5
+def test_a_model_that_errs_seldom_enough_is_never_unsure():
+    found = choose(np.linspace(0.3, 0.9, 20), [False] * 5 + [True] * 15)
+    assert found == calibration.Abstention(0.0, 0.25, 0.0)
 
 
-def test_at_most_a_tenth_is_unsure_and_those_are_right_less_often():
-    logits, targets = calibrated_answers(500)
+def test_an_error_out_of_reach_is_approached_and_told():
+    # Wrong: the five least sure and every other of the rest. Nothing below a half can be had.
+    right = [False] * 6 + [True, False] * 7
+    found = choose(np.linspace(0.3, 0.9, 20), right)
+    assert found.unsure_share <= calibration.MAX_UNSURE_SHARE
+    assert 0.25 < found.error < 13 / 20
+    n_unsure = round(20 * found.unsure_share)
+    assert found.error == pytest.approx(1 - np.mean(right[n_unsure:]))
+    assert found.error == min(1 - np.mean(right[n:]) for n in range(9))
+
+
+@pytest.mark.parametrize("target_error", [0.1, 0.2, 0.3, 0.4])
+def test_the_threshold_is_that_of_a_slow_search(target_error):
+    logits, targets = calibrated_answers(200)
     probabilities = softmax(logits)
-    threshold = calibration.choose_threshold(probabilities, targets)
-    unsure = probabilities.max(axis=1) < threshold
-    right = probabilities.argmax(axis=1) == targets
-    assert 0 < unsure.mean() <= 0.1
-    assert right[unsure].mean() < right[~unsure].mean()
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    fits = [
+        threshold
+        for threshold in [0.0, *np.sort(confidence)]
+        if np.mean(confidence < threshold) <= calibration.MAX_UNSURE_SHARE
+        and 1 - right[confidence >= threshold].mean() <= target_error
+    ]
+    found = calibration.choose_threshold(probabilities, targets, target_error=target_error)
+    if fits:
+        assert (confidence < found.threshold).tolist() == (confidence < min(fits)).tolist()
+    assert found.unsure_share == np.mean(confidence < found.threshold) <= calibration.MAX_UNSURE_SHARE
+    assert found.error == pytest.approx(1 - right[confidence >= found.threshold].mean())
+    assert bool(fits) == (found.error <= target_error)
 
 
 @pytest.mark.parametrize(
     ("confidences", "right"),
     [
-        ([], []),
         ([0.3] * 9, [False] * 9),
         ([0.4] * 50, [True, False] * 25),
         (np.linspace(0.3, 0.9, 20), [True] * 2 + [False] * 18),
-        (np.linspace(0.6, 0.9, 20), [False] * 2 + [True] * 18),
     ],
-    ids=["no clips", "too few", "all alike", "confidence misleads", "always sure"],
+    ids=["too few", "all alike", "confidence misleads"],
 )
 def test_no_threshold_where_none_helps(confidences, right):
-    assert calibration.choose_threshold(*spread(confidences, np.array(right, dtype=bool))) == 0.0
+    found = choose(confidences, right)
+    assert (found.threshold, found.unsure_share) == (0.0, 0.0)
+    assert found.error == pytest.approx(1 - np.mean(right))
+
+
+def test_no_clips_no_threshold_and_no_error():
+    found = choose([], [])
+    assert (found.threshold, found.unsure_share) == (0.0, 0.0) and np.isnan(found.error)

@@ -24,7 +24,7 @@ import emogram
 from emogram import cli, doctor
 from emogram.config import RunConfig, SpectrogramConfig
 from emogram.errors import EmogramError
-from emogram.records import Clip, CorpusPair, Report
+from emogram.records import Clip, CorpusPair, Report, SeedSummary
 from emogram.testing import tiny_bundle
 from emogram.writers import RESULT_SCHEMA
 
@@ -528,6 +528,12 @@ def report() -> Report:
     )
 
 
+def judgement(n_seeds: int) -> SimpleNamespace:
+    summary = SeedSummary(n_seeds, {"uar": 0.7}, {"uar": 0.05}, {"uar": (0.6, 0.8)})
+    per_seed = {f"seed {seed}": report() for seed in range(n_seeds)}
+    return SimpleNamespace(per_seed=per_seed, over_seeds=summary)
+
+
 class Call:
     """Stands for one function of the library: keeps what it was called with, returns a result."""
 
@@ -655,23 +661,80 @@ def test_evaluation_is_given_model_corpus_and_part(run, library, tmp_path):
     assert ran.objects()[0]["part"] == "test"
 
 
+STORED = """file,actor,fold,seed,label,angry,sad
+a.wav,1,0,0,angry,0.8,0.2
+b.wav,2,0,0,sad,0.4,0.6
+a.wav,1,0,1,angry,0.4,0.6
+b.wav,2,0,1,sad,0.3,0.7
+"""
+
+
+def test_stored_predictions_are_judged_again_seed_by_seed_or_as_one(run, tmp_path, without_plots):
+    path = tmp_path / "stored.csv"
+    path.write_text(STORED)
+    ran = run("evaluate", "--predictions", path, "--out", tmp_path / "each")
+    assert ran.code == 0
+    assert "UAR of each: seed 0 100.0 %, seed 1 50.0 %" in ran.out
+    (result,) = run("evaluate", "--predictions", path, "--ensemble", "--json", "--out", tmp_path / "one").objects()
+    assert result["report"]["metrics"]["uar"] == 1.0
+    assert "ensemble of 2: mean of the probabilities of seed 0, seed 1" in result["report"]["protocol"]
+    assert (tmp_path / "one" / "predictions.csv").is_file()
+
+
+def test_two_sets_of_stored_predictions_are_compared(run, tmp_path):
+    for seed in (0, 1):
+        rows = [line for line in STORED.splitlines()[1:] if line.split(",")[3] == str(seed)]
+        (tmp_path / f"{seed}.csv").write_text("\n".join([STORED.splitlines()[0], *rows]))
+    ran = run("compare", tmp_path / "0.csv", tmp_path / "1.csv", "--out", tmp_path / "out")
+    assert ran.code == 0
+    assert "0.csv less 1.csv" in ran.out and "+50.0" in ran.out
+    assert "note: 2 speakers: the intervals are too narrow to tell of other voices" in ran.err
+    (result,) = run("compare", tmp_path / "0.csv", tmp_path / "1.csv", "--json").objects()
+    assert [each["metric"] for each in result["differences"]] == ["uar", "accuracy"]
+    ran = run("compare", tmp_path / "0.csv")
+    assert (ran.code, ran.err) == (2, "error: 1 run; a comparison needs at least two\n")
+
+
+def test_leaks_are_allowed_where_asked_for(run, library, tmp_path):
+    call = library("evaluate", Call())
+    run("evaluate", tmp_path / "model", corpus(tmp_path / "corpus"), "--allow-leaks")
+    assert call.given["allow_leaks"] is True
+    for name, arguments in (("train", []), ("crossval", ["--protocol", "random80"])):
+        call = library(name, trained(judgement=judgement(1)))
+        run(name, tmp_path / "corpus", *arguments, "--allow-leaks", "--out", tmp_path / name)
+        assert call.given["positional"][1].split.allow_leaks is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model"], "1 paths without --predictions; expected a model and a corpus"),
+        (["model", "corpus", "--ensemble"], "--ensemble without --predictions; expected a model and a corpus"),
+    ],
+)
+def test_evaluation_of_neither_a_model_nor_predictions_is_wrong_usage(run, arguments, message):
+    ran = run("evaluate", *arguments)
+    assert (ran.code, ran.err) == (2, f"error: {message}\n")
+
+
 def test_cross_validation_is_given_protocol_seeds_and_jobs_and_goes_on_in_its_folder(run, library, tmp_path):
-    call = library("crossval", Call(per_seed=(report(), report()), mean_uar=0.7, std_uar=0.05))
+    call = library("crossval", Call(judgement=judgement(2)))
     arguments = ["crossval", corpus(tmp_path / "corpus"), "--protocol", "random80", "--seeds", "0, 2", "--jobs", 2]
     ran = run(*arguments)
     assert ran.code == 0
     assert call.given["positional"][2] == Path("runs/corpus-random80-emonet")
     assert (call.given["protocol"], call.given["seeds"], call.given["jobs"]) == ("random80", (0, 2), 2)
-    assert "UAR over 2 seeds: mean 70.0 %, standard deviation 5.0 %" in ran.out
+    assert "Over 2 seeds" in ran.out
+    assert "UAR of each: seed 0 75.0 %, seed 1 75.0 %" in ran.out
     assert "Pooled over the folds, seed 0" in ran.out
     Path("runs/corpus-random80-emonet").mkdir(parents=True)
     write_text(Path("runs/corpus-random80-emonet/metrics.json"))
     (result,) = run(*arguments, "--json").objects()
-    assert (result["mean_uar"], len(result["per_seed"])) == (0.7, 2)
+    assert (result["over_seeds"]["mean"]["uar"], len(result["per_seed"])) == (0.7, 2)
 
 
 def test_the_seed_of_a_cross_validation_is_that_of_training_unless_several_are_named(run, library, tmp_path):
-    call = library("crossval", Call(per_seed=(report(),), mean_uar=0.7, std_uar=0.0))
+    call = library("crossval", Call(judgement=judgement(1)))
     run("crossval", corpus(tmp_path / "corpus"), "--protocol", "random80", "--seed", 5)
     assert call.given["seeds"] == (5,)
 

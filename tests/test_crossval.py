@@ -1,9 +1,11 @@
 """All folds of a protocol, pooled, gone on with where they stopped, and done again where anything changed."""
 
 import contextlib
+import csv
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ from emogram.config import RunConfig, read_toml
 from emogram.crossval import crossval
 from emogram.dataset import load_dataset
 from emogram.errors import EmogramError, SettingsError
-from emogram.judging import read_probabilities
+from emogram.evaluate import evaluate_predictions
+from emogram.judging import read_run
 from emogram.progress import Progress, Task
 from emogram.protocols import Fold, Protocol
 from emogram.splits import make_split
@@ -122,14 +125,16 @@ def test_the_pooled_report_is_that_of_all_predictions_together(finished, voices_
         split = make_split(dataset, config.split.model_copy(update={"protocol": "own", "fold": fold}))
         tested = [dataset.clips[i] for i in split.test]
         clips += tested
-        rows.append(read_probabilities(out / "seed-0" / f"fold-{fold}", tested, LABELS))
+        rows.append(read_run(out / "seed-0" / f"fold-{fold}", tested, LABELS).probabilities)
     targets = np.asarray([LABELS.index(clip.label) for clip in clips])
     expected = metrics.judge(targets, np.concatenate(rows), LABELS, clips, protocol="")
     assert result.report.confusion == expected.confusion
-    assert result.report.metrics == pytest.approx(expected.metrics)
+    for name, value in expected.metrics.items():
+        assert result.report.metrics[name] == pytest.approx(value)
     assert result.report.intervals == expected.intervals
     assert "own protocol: two folds by speaker; pooled over 2 folds; seed 0" in result.report.protocol
-    assert result.mean_uar == pytest.approx(expected.metrics["uar"]) and result.std_uar == 0
+    assert result.over_seeds.mean["uar"] == pytest.approx(expected.metrics["uar"])
+    assert result.over_seeds.std["uar"] == 0
     assert result.per_seed == (result.report,)
 
 
@@ -137,12 +142,28 @@ def test_the_summary_holds_the_pooled_report_and_each_fold(finished):
     result, out, _ = finished
     written = json.loads((out / "metrics.json").read_text())
     assert written["metrics"] == pytest.approx(dict(result.report.metrics))
-    assert (written["mean_uar"], written["std_uar"]) == (result.mean_uar, 0)
+    assert written["over_seeds"]["mean"] == pytest.approx(dict(result.over_seeds.mean))
     assert set(written["per_fold"]) == {"seed-0/fold-0", "seed-0/fold-1"}
     assert all(fold["n_clips"] == 16 for fold in written["per_fold"].values())
-    assert set(written["per_seed"]) == {"0"}
+    assert set(written["per_seed"]) == {"seed 0"}
     assert (out / "predictions.csv").read_text().count("\n") == 33
     assert (out / "plots" / "confusion_matrix.png").is_file()
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_the_pooled_predictions_give_every_figure_again_wherever_they_lie(finished, voices_folder, tmp_path):
+    result, out, _ = finished
+    with (out / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["seed"] for row in rows} == {"0"} and {row["fold"] for row in rows} == {"0", "1"}
+    assert all((voices_folder / row["file"]).is_file() and not Path(row["file"]).is_absolute() for row in rows)
+    shutil.copy(out / "predictions.csv", tmp_path / "stored.csv")
+    again = evaluate_predictions([tmp_path / "stored.csv"], tmp_path / "again")
+    assert again.report.confusion == result.report.confusion
+    for name, value in result.report.metrics.items():
+        assert again.report.metrics[name] == pytest.approx(value, abs=1e-5)
+    assert again.report.intervals["uar"] == pytest.approx(result.report.intervals["uar"])
+    assert again.report.per_group == result.report.per_group
 
 
 def test_progress_counts_folds_and_tells_each(finished):
@@ -309,13 +330,13 @@ def test_two_processes_give_what_one_gives_and_seeds_are_summed_up(voices_corpus
     assert there == here
     assert result.per_seed[1].confusion == alone.report.confusion
     scores = [report.metrics["uar"] for report in result.per_seed]
-    assert result.mean_uar == pytest.approx(sum(scores) / 2)
-    assert result.std_uar == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)  # n - 1 = 1
+    assert result.over_seeds.mean["uar"] == pytest.approx(sum(scores) / 2)
+    assert result.over_seeds.std["uar"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)  # n - 1 = 1
     assert result.report == result.per_seed[0]
     assert "random split, speakers shared" in result.report.protocol
     assert any("random split, speakers shared" in warning for warning in result.warnings)
     written = json.loads((tmp_path / "two" / "metrics.json").read_text())
-    assert set(written["per_seed"]) == {"4", "5"}
+    assert set(written["per_seed"]) == {"seed 4", "seed 5"}
     assert written["metrics"] == pytest.approx(dict(result.per_seed[0].metrics)), "the first seed stands on disk"
     # What happens in the other processes is told in this one.
     assert sum(line.startswith("epoch   1/1") for line in progress.lines) == 2

@@ -7,8 +7,10 @@ import shutil
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
+from emogram import voices
 from emogram.bundle import open_bundle, seal
 from emogram.config import SpectrogramConfig
 from emogram.corpora import find_corpus
@@ -38,29 +40,63 @@ def test_the_test_part_gives_the_figures_of_the_training(tiny_run, voices_corpus
 
 
 def test_all_clips_are_judged_with_a_warning_of_the_voices_heard(tiny_run, voices_corpus, tmp_path):
-    result = judged(tiny_run.run / "model", voices_corpus, tmp_path)
+    with pytest.raises(CorpusError, match=r"leak 'recording heard in training': 16 of 32 clips were trained on"):
+        judged(tiny_run.run / "model", voices_corpus, tmp_path)
+    assert not (tmp_path / "metrics.json").exists()
+    result = judged(tiny_run.run / "model", voices_corpus, tmp_path, allow_leaks=True)
     assert result.report.metrics["n_clips"] == 32
-    (warning,) = result.warnings
-    assert "16 of 32 clips are of speakers that this model was trained on, so the figure is inflated" in warning
-    assert "all clips of synthetic-voices, 50% of them of speakers heard in training" in result.report.protocol
+    heard, trained_on, chose = result.warnings
+    names = "synthetic-voices/synthetic01, synthetic-voices/synthetic02"
+    says = f"16 of 32 clips are of speakers that this model was trained on ({names}), so the figure is inflated"
+    assert f"leak 'speaker heard in training': {says}" in heard
+    assert "leak 'recording heard in training': 16 of 32 clips were trained on" in trained_on
+    assert "8 of 32 clips chose the epoch and the calibration of this model" in chose
+    assert says in result.report.protocol
+    assert "ALLOWED leak 'recording heard in training'" in result.report.protocol
+    assert len(result.report.allowed_leaks) == 1
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert written["protocol"] == result.report.protocol
+    assert written["allowed_leaks"] == list(result.report.allowed_leaks)
     assert set(written["per_group"]["speaker"]) == {f"synthetic0{i}" for i in (1, 2, 3, 4)}
+
+
+def test_new_recordings_of_voices_heard_are_judged_with_a_warning(tiny_run, voices_corpus, tmp_path):
+    sound = tmp_path / "new.wav"
+    soundfile.write(sound, voices.speak("sad", speaker=voices.voices(4)[0], seed=99), 16000)
+    clips = (dataclasses.replace(voices_corpus.clips[0], path=sound, label="sad"), *voices_corpus.clips[-8:])
+    result = judged(tiny_run.run, dataclasses.replace(voices_corpus, clips=clips), tmp_path / "out")
+    (warning,) = result.warnings
+    assert "1 of 9 clips are of speakers that this model was trained on (synthetic-voices/synthetic01)" in warning
+    assert result.report.allowed_leaks == ()
+
+
+def test_a_model_that_does_not_list_its_clips_says_so(tiny_run, voices_corpus, tmp_path):
+    shutil.copytree(tiny_run.run / "model", tmp_path / "model")
+    (tmp_path / "model" / "training_clips.txt").unlink()
+    seal(tmp_path / "model", open_bundle(tiny_run.run).info, "card")
+    result = judged(tmp_path / "model", voices_corpus, tmp_path / "out", part="test")
+    assert result.warnings == (
+        "the model does not list its training clips, so that whether it knows these cannot be told",
+    )
 
 
 def test_the_validation_part_is_its_speakers(tiny_run, voices_corpus, tmp_path):
     result = judged(tiny_run.run, voices_corpus, tmp_path, part="validation")
     assert set(result.report.per_group["speaker"]) == {"synthetic03"}
-    assert "validation clips" in result.report.protocol and result.warnings == ()
+    assert "validation clips" in result.report.protocol
+    (warning,) = result.warnings
+    assert "leak 'epoch chosen on the clips that judge': 8 of 8 clips chose the epoch" in warning
 
 
 def test_new_voices_need_no_warning_and_speakers_of_another_corpus_are_other_people(tiny_run, voices_corpus, tmp_path):
-    renamed = dataclasses.replace(
-        voices_corpus,
-        name="elsewhere",
-        clips=tuple(dataclasses.replace(clip, corpus="elsewhere") for clip in voices_corpus.clips),
-    )
-    result = judged(tiny_run.run, renamed, tmp_path)
+    clips = []
+    for number, clip in enumerate(voices_corpus.clips):
+        other = tmp_path / clip.path.name
+        samples, rate = soundfile.read(clip.path)
+        soundfile.write(other, 0.5 * samples[number:], rate)
+        clips.append(dataclasses.replace(clip, path=other, corpus="elsewhere"))
+    renamed = dataclasses.replace(voices_corpus, name="elsewhere", clips=tuple(clips))
+    result = judged(tiny_run.run, renamed, tmp_path / "out")
     assert result.warnings == ()
     assert "all clips of elsewhere" in result.report.protocol and "heard in training" not in result.report.protocol
 
@@ -75,7 +111,7 @@ def test_labels_unknown_to_the_model_and_bad_files_are_named_and_the_rest_judged
     odd = [dataclasses.replace(clip, label="proud") for clip in voices_corpus.clips[:3]]
     bad = dataclasses.replace(voices_corpus.clips[3], path=tmp_path / "bad.wav")
     corpus = dataclasses.replace(voices_corpus, clips=(*odd, bad, *voices_corpus.clips[4:]), labels=(*LABELS, "proud"))
-    result = judged(tiny_run.run, corpus, tmp_path / "out")
+    result = judged(tiny_run.run, corpus, tmp_path / "out", allow_leaks=True)
     assert result.report.metrics["n_clips"] == 28
     reasons = {clip: reason for clip, reason in ((clip.path.name, reason) for clip, reason in result.failed)}
     assert len(result.failed) == 4
@@ -87,7 +123,7 @@ def test_a_corpus_with_some_of_the_labels_is_judged_on_those(tiny_run, voices_co
     corpus = dataclasses.replace(
         voices_corpus, clips=tuple(clip for clip in voices_corpus.clips if clip.label in ("happy", "sad"))
     )
-    result = judged(tiny_run.run, corpus, tmp_path)
+    result = judged(tiny_run.run, corpus, tmp_path, allow_leaks=True)
     assert result.report.labels == LABELS
     assert np.asarray(result.report.confusion).sum(axis=1).tolist() == [0, 0, 8, 8]
     recalls = [result.report.per_class[label]["recall"] for label in ("happy", "sad")]
@@ -120,7 +156,8 @@ def test_a_model_of_a_random_split_has_no_test_part(tiny_run, voices_corpus, tmp
     for part in ("test", "validation"):
         with pytest.raises(SettingsError, match=f"split set no {part} speakers aside; judge it on all clips of a new"):
             judged(tmp_path / "model", voices_corpus, tmp_path / "out", part=part)
-    assert "32 of 32 clips" in judged(tmp_path / "model", voices_corpus, tmp_path / "out").warnings[0]
+    warnings = judged(tmp_path / "model", voices_corpus, tmp_path / "out", allow_leaks=True).warnings
+    assert "32 of 32 clips are of speakers" in warnings[0]
 
 
 # ---------------------------------------------------------------- kinds of corpora

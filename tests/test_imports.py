@@ -20,11 +20,11 @@ SOURCE = Path(emogram.__file__).parent
 # DESIGN.md, "The house": a module imports only from those that stand before it here.
 FLOORS = (
     "errors", "config", "records", "files", "progress", "parallel", "protocols",
-    "audio", "degrade", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "splits", "copies",
-    "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
+    "audio", "degrade", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "leaks", "splits",
+    "copies", "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
     "metrics", "calibration", "plots",
-    "bundle", "pretraining", "classifier", "writers", "testing", "export", "callbacks", "judging",
-    "train", "evaluate", "jobs", "crossval", "crosscorpus", "demo",
+    "bundle", "pretraining", "classifier", "writers", "predictions", "testing", "export", "callbacks", "judging",
+    "train", "evaluate", "compare", "jobs", "crossval", "crosscorpus", "demo",
     "settings", "doctor", "console", "cli", "__main__",
 )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Probabilities -> tables and plots, and back."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -10,7 +11,8 @@ from emogram import metrics
 from emogram.calibration import soften
 from emogram.classifier import Classifier
 from emogram.errors import InputError
-from emogram.judging import as_prediction, clip_probabilities, judge_clips, read_probabilities
+from emogram.judging import as_prediction, clip_probabilities, judge_clips, judge_seeds, read_run
+from emogram.predictions import Predictions
 from emogram.progress import Progress, Task
 from emogram.testing import tiny_bundle
 
@@ -29,8 +31,12 @@ def judged(make_dataset, tmp_path_factory):
 
 def test_the_report_is_what_the_metrics_say_and_what_is_written(judged):
     dataset, probabilities, judgement, out = judged
-    expected = metrics.judge(dataset.targets, probabilities, LABELS, dataset.clips, protocol="own protocol")
+    unsure = probabilities.max(axis=1) < 0.5
+    expected = metrics.judge(
+        dataset.targets, probabilities, LABELS, dataset.clips, protocol="own protocol", abstained=unsure
+    )
     assert judgement.report == expected
+    assert judgement.report.metrics["unsure_share"] == unsure.mean()
     assert json.loads((out / "metrics.json").read_text()) == json.loads(json.dumps(expected.to_dict()))
     assert judgement.clips == dataset.clips
 
@@ -50,20 +56,22 @@ def test_predictions_name_each_clip_with_its_truth_and_answer(judged):
 
 def test_predictions_read_back_are_those_written(judged):
     dataset, probabilities, _, out = judged
-    again = read_probabilities(out, dataset.clips, LABELS)
-    np.testing.assert_allclose(again, probabilities, rtol=1e-5)
-    np.testing.assert_allclose(again.sum(axis=1), 1, atol=1e-12)
+    again = read_run(out, dataset.clips, LABELS)
+    np.testing.assert_allclose(again.probabilities, probabilities, rtol=1e-5)
+    np.testing.assert_allclose(again.probabilities.sum(axis=1), 1, atol=1e-12)
+    assert again.abstained.tolist() == (probabilities.max(axis=1) < 0.5).tolist()
+    assert again.protocol == "own protocol"
 
 
 def test_predictions_of_other_clips_or_labels_are_refused(judged, tmp_path):
     dataset, _, _, out = judged
     for clips in (dataset.clips[1:], dataset.clips[::-1], ()):
         with pytest.raises(InputError, match="holds other clips than those asked for; judge them again"):
-            read_probabilities(out, clips, LABELS)
-    with pytest.raises(InputError, match="not the predictions of a run"):
-        read_probabilities(out, dataset.clips, (*LABELS, "proud"))
-    with pytest.raises(InputError, match="not the predictions of a run"):
-        read_probabilities(tmp_path, dataset.clips, LABELS)
+            read_run(out, clips, LABELS)
+    with pytest.raises(InputError, match=r"not the predictions of a run with the labels .*proud but angry"):
+        read_run(out, dataset.clips, (*LABELS, "proud"))
+    with pytest.raises(InputError, match=r"not the predictions of a run .No such file"):
+        read_run(tmp_path, dataset.clips, LABELS)
 
 
 @pytest.mark.parametrize("damage", ["", "file,angry\n", "\x00", "cut", "cut within the last line"])
@@ -76,13 +84,15 @@ def test_damaged_predictions_are_refused(judged, tmp_path, damage):
         damage = text.rstrip().rsplit(",", 1)[0]
     (tmp_path / "predictions.csv").write_text(damage)
     with pytest.raises(InputError, match=r"predictions\.csv: (holds other clips|not the predictions)"):
-        read_probabilities(tmp_path, dataset.clips, LABELS)
+        read_run(tmp_path, dataset.clips, LABELS)
 
 
 def test_the_plots_are_those_that_apply(judged):
     _, _, judgement, out = judged
     names = {path.name for path in judgement.plots}
-    assert names == {"confusion_matrix.png", "per_class_accuracy.png", "reliability.png", "per_speaker.png"}
+    assert names == {
+        "confusion_matrix.png", "per_class_accuracy.png", "reliability.png", "risk_coverage.png", "per_speaker.png",
+    }  # fmt: skip
     for path in judgement.plots:
         assert path.parent == out / "plots" and path.read_bytes().startswith(b"\x89PNG")
 
@@ -93,6 +103,44 @@ def test_a_history_adds_its_curves(make_dataset, tmp_path):
                "val_accuracy": [0.1, np.nan], "val_uar": [0.1, np.nan]}  # fmt: skip
     judgement = judge_clips(dataset.clips, np.full((4, 4), 0.25), LABELS, tmp_path, protocol="", history=history)
     assert {"train_val_accuracy.png", "loss.png"} <= {path.name for path in judgement.plots}
+
+
+def test_the_table_of_groups_is_that_of_the_report(judged):
+    _, _, judgement, out = judged
+    with (out / "groups.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["group"] for row in rows] == list(judgement.report.per_group["speaker"])
+    for row in rows:
+        values = judgement.report.per_group[row["kind"]][row["group"]]
+        assert (float(row["uar"]), float(row["accuracy"]), int(row["n_clips"])) == pytest.approx(tuple(values.values()))
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_seeds_are_judged_one_by_one_and_summed_up(make_dataset, tmp_path):
+    dataset = make_dataset([i % 4 for i in range(20)])
+    rows = [np.random.default_rng(seed).dirichlet(np.ones(4), 20) for seed in (0, 1, 2)]
+    said = [
+        Predictions(
+            name=f"seed {seed}",
+            clips=tuple(dataclasses.replace(clip, extra={"seed": str(seed)}) for clip in dataset.clips),
+            labels=LABELS,
+            probabilities=probabilities,
+            abstained=np.zeros(20, dtype=bool),
+            protocol="own protocol",
+        )
+        for seed, probabilities in enumerate(rows)
+    ]
+    judgement = judge_seeds(said, tmp_path, also={"more": 1})
+    scores = [metrics.uar(dataset.targets, probabilities) for probabilities in rows]
+    assert [report.metrics["uar"] for report in judgement.per_seed.values()] == scores
+    assert judgement.over_seeds.mean["uar"] == pytest.approx(np.mean(scores))
+    assert judgement.over_seeds.std["uar"] == pytest.approx(np.std(scores, ddof=1))
+    assert judgement.report.protocol.startswith("own protocol; seed 0; 95 %")
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written["metrics"] == dict(judgement.report.metrics) and written["more"] == 1
+    assert written["over_seeds"]["n_seeds"] == 3
+    assert set(written["per_seed"]) == {"seed 0", "seed 1", "seed 2"}
+    assert (tmp_path / "predictions.csv").read_text().count("\n") == 61
 
 
 def test_a_prediction_below_the_threshold_is_unsure():

@@ -294,3 +294,80 @@ def test_confusion_matrix_refuses_classes_beyond_the_labels():
 def test_bootstrap_refuses_speakers_that_do_not_fit():
     with pytest.raises(SettingsError, match="1 speakers for 2 clips"):
         metrics.speaker_bootstrap([0, 1], [0, 1], ["a"])
+
+
+# ---------------------------------------------------------------- risk and coverage, several sets of predictions
+
+
+def test_risk_and_coverage_by_hand():
+    # Surest first: right, wrong, right.
+    curve = metrics.risk_coverage([[0.9, 0.1], [0.7, 0.3], [0.6, 0.4]], [0, 1, 0])
+    assert curve.coverage == pytest.approx([1 / 3, 2 / 3, 1])
+    assert curve.risk == pytest.approx([0, 1 / 2, 1 / 3])
+    assert curve.area == pytest.approx((0 + 1 / 2 + 1 / 3) / 3)
+
+
+def test_risk_and_coverage_agree_with_a_slow_loop_and_ties_are_drawn_by_lot():
+    targets, probabilities = random_answers(40)
+    probabilities = np.round(probabilities, 1) / np.round(probabilities, 1).sum(axis=1, keepdims=True)
+    curve = metrics.risk_coverage(probabilities, targets)
+    rng = np.random.default_rng(0)
+    wrong = probabilities.argmax(axis=1) != targets
+    risks = []
+    for _ in range(3000):
+        order = np.lexsort([rng.random(40), -probabilities.max(axis=1)])
+        risks.append([wrong[order[:n]].mean() for n in range(1, 41)])
+    assert curve.risk == pytest.approx(np.mean(risks, axis=0), abs=0.03)
+    shuffled = rng.permutation(40)
+    assert metrics.risk_coverage(probabilities[shuffled], targets[shuffled]).area == pytest.approx(curve.area)
+
+
+def test_the_interval_of_the_calibration_error_agrees_with_a_slow_loop():
+    targets, probabilities = random_answers()
+    speakers = np.array([f"s{i % 7}" for i in range(300)])
+    rng = np.random.default_rng(1)
+    values = []
+    for _ in range(2000):
+        clips = np.concatenate([np.flatnonzero(speakers == name) for name in rng.choice(np.unique(speakers), size=7)])
+        values.append(metrics.ece(probabilities[clips], targets[clips]))
+    intervals = metrics.speaker_bootstrap(targets, probabilities, list(speakers), n_resamples=3000)
+    assert intervals["ece"] == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=0.006)
+    assert "ece" not in metrics.speaker_bootstrap(targets, probabilities.argmax(axis=1), list(speakers))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_sets_of_predictions_are_resampled_on_the_same_draws(known):
+    targets, probabilities = random_answers()
+    speakers = [f"s{i % 7}" if known else None for i in range(300)]
+    worse = np.roll(probabilities, 1, axis=1)
+    one, two, other = metrics.resample_speakers(targets, [probabilities, probabilities, worse], speakers)
+    for name in ("uar", "accuracy", "macro_f1", "ece"):
+        assert np.array_equal(one[name], two[name])
+        assert not np.array_equal(one[name], other[name])
+
+
+def test_seeds_are_summed_up_with_the_interval_of_their_mean():
+    targets, probabilities = random_answers()
+    clips = speaker_clips([f"s{i % 7}" for i in range(300)])
+    seeds = [probabilities, np.roll(probabilities, 1, axis=0)]
+    reports = [metrics.judge(targets, each, list("abcde"), clips, protocol="") for each in seeds]
+    summary = metrics.over_seeds(reports, targets, seeds, [clip.speaker for clip in clips])
+    for name in ("uar", "accuracy", "macro_f1", "ece", "nll", "brier", "aurc"):
+        values = [report.metrics[name] for report in reports]
+        assert summary.mean[name] == pytest.approx(np.mean(values))
+        assert summary.std[name] == pytest.approx(np.std(values, ddof=1))
+    resampled = [metrics.resample_speakers(targets, [each], [clip.speaker for clip in clips])[0] for each in seeds]
+    mean = (resampled[0]["uar"] + resampled[1]["uar"]) / 2
+    assert summary.intervals["uar"] == pytest.approx(np.percentile(mean, [2.5, 97.5]))
+    assert "n_clips" not in summary.mean
+
+
+def test_a_report_tells_how_many_are_unsure_and_how_often_the_other_answers_are_wrong():
+    probabilities = one_hot([0, 1, 1, 0], 2, confidence=0.8)
+    clips = speaker_clips(["a"] * 4)
+    unsure = np.array([False, False, False, True])
+    report = metrics.judge([0, 1, 0, 1], probabilities, ["a", "b"], clips, protocol="", abstained=unsure)
+    assert (report.metrics["unsure_share"], report.metrics["answered_error"]) == pytest.approx((0.25, 1 / 3))
+    for nobody in (None, np.zeros(4, dtype=bool), np.ones(4, dtype=bool)):
+        report = metrics.judge([0, 1, 0, 1], probabilities, ["a", "b"], clips, protocol="", abstained=nobody)
+        assert "unsure_share" not in report.metrics

@@ -13,7 +13,7 @@ from PIL import Image
 from emogram import metrics, plots
 from emogram.config import SpectrogramConfig
 from emogram.errors import MissingExtraError, OutputError, SettingsError
-from emogram.records import Clip, CorpusPair, Prediction, Report
+from emogram.records import Clip, CorpusPair, Difference, Prediction, Report
 from emogram.spectrogram import log_mel
 
 LABELS = ("angry", "calm", "happy")
@@ -179,6 +179,20 @@ def test_reliability_shows_the_ece_before_and_after():
     assert shares[13] == 1.0  # the bin (13/15, 14/15] holds 0.9
 
 
+def test_risk_and_coverage_show_the_curve_the_best_there_could_be_and_who_is_unsure():
+    # Surest first: right, wrong, right, right; the last is called unsure.
+    targets, probabilities = np.array([0, 1, 0, 0]), np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
+    unsure = np.array([False, False, False, True])
+    (axes,) = plots.draw_risk_coverage(targets, probabilities, title="run", abstained=unsure).axes
+    area = (0 + 1 / 2 + 1 / 3 + 1 / 4) / 4
+    curve = line(axes, f"surest first: area {area:.3f}")
+    np.testing.assert_allclose(curve.get_xdata(), [0.25, 0.5, 0.75, 1.0])
+    np.testing.assert_allclose(curve.get_ydata(), [0, 1 / 2, 1 / 3, 1 / 4])
+    np.testing.assert_allclose(line(axes, "best possible order").get_ydata(), [0, 0, 0, 1 / 4])
+    assert line(axes, "unsure left out: 75.0 % answered, 33.3 % wrong").get_xydata().tolist() == [[0.75, 1 / 3]]
+    assert "all answered: 25.0 % wrong" in legend_texts(axes)
+
+
 def test_whiskers_of_reliability_are_wilson_intervals():
     # 8 right of 10: the textbook interval is 0.490 to 0.943.
     probabilities = np.tile([0.8, 0.2], (10, 1))
@@ -205,6 +219,35 @@ def test_groups_are_sorted_and_coloured_by_gender(report):
         "3": True,
     }
     assert [text.split(",")[0] for text in legend_texts(axes)[1:]] == ["female", "male"]
+
+
+DIFFERENCES = (
+    Difference("uar", "a", "b", 0.05, 0.01, 0.09, 0.99),
+    Difference("accuracy", "a", "b", -0.02, -0.05, 0.01, 0.1),
+)
+
+
+def test_differences_are_points_with_their_intervals_around_zero():
+    figure = plots.draw_differences(DIFFERENCES, title="40 clips")
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["a less b", "a less b"]
+    assert line(axes, "UAR").get_xdata() == [0.05] and line(axes, "accuracy").get_xdata() == [-0.02]
+    ends = [path.vertices[:, 0].tolist() for lines in axes.collections for path in lines.get_paths()]
+    assert ends == [[0.01, 0.09], [-0.05, 0.01]]
+    assert {"+5.0", "-2.0", "40 clips"} <= set(all_texts(figure))
+    assert axes.get_xlim()[0] == -axes.get_xlim()[1], "zero stands in the middle"
+    assert outside(figure) == []
+
+
+def test_each_pair_of_models_has_a_panel_with_a_dot_for_each_speaker():
+    per_speaker = {name: {"01": 0.1 * i, "02": 0.5} for i, name in enumerate("abc")}
+    figure = plots.draw_speaker_scatter(per_speaker, title="t", genders={"01": "male", "02": "female"})
+    assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes] == [("a", "b"), ("a", "c"), ("b", "c")]
+    male = line(figure.axes[1], "male")
+    assert (male.get_xdata(), male.get_ydata()) == ([0.0], [0.2])
+    assert male.get_color() != line(figure.axes[1], "female").get_color()
+    assert male.get_marker() != line(figure.axes[1], "female").get_marker()
+    assert outside(figure) == []
 
 
 def test_an_unknown_kind_of_group_is_refused(report):
@@ -301,6 +344,7 @@ def test_nothing_sticks_out_of_curves_and_reliability():
         plots.draw_train_val_accuracy(HISTORY, title="a long title " * 20),
         plots.draw_loss(HISTORY, title="run"),
         plots.draw_reliability(targets, probabilities, title="run", calibrated=probabilities),
+        plots.draw_risk_coverage(targets, probabilities, title="run", abstained=np.arange(len(targets)) < 3),
     ):
         assert outside(figure) == []
 
@@ -319,6 +363,7 @@ def test_save_all_writes_what_applies_as_png_of_sensible_size(report, tmp_path):
         "train_val_accuracy",
         "loss",
         "reliability",
+        "risk_coverage",
         "per_speaker",
         "per_gender",
     ]
@@ -336,7 +381,7 @@ def test_save_all_without_history_and_groups_writes_the_rest(tmp_path):
     targets, probabilities, _ = answers()
     report = metrics.judge(targets, probabilities, LABELS, [Clip(Path("x"))] * len(targets), protocol="P2")
     paths = plots.save_all(report, targets, probabilities, None, tmp_path)
-    assert [path.name for path in paths] == ["confusion_matrix.png", "per_class_accuracy.png", "reliability.png"]
+    assert [path.stem for path in paths] == ["confusion_matrix", "per_class_accuracy", "reliability", "risk_coverage"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(report, tmp_path):

@@ -119,7 +119,8 @@ def test_a_protocol_whose_fold_tests_a_validation_speaker_gives_them_to_one_part
 def test_random80_validates_a_fifth_of_the_clips_and_tests_none(ravdess):
     split = make_split(ravdess, SplitConfig(protocol="random80"))
     assert (len(split.train), len(split.validation), len(split.test)) == (1152, 288, 0)
-    assert split.warnings == (RANDOM_WARNING,)
+    assert split.warnings[0] == RANDOM_WARNING
+    assert "epoch chosen on the clips that judge" in split.warnings[1]
     assert "random split, speakers shared" in split.protocol
     assert split.judging()[0] == "validation"
     assert set(split.train.tolist()) | set(split.validation.tolist()) == set(range(1440))
@@ -161,7 +162,7 @@ def test_few_speakers_still_train_choose_and_never_overlap(make_dataset, n_speak
     assert len(split.train) and len(split.validation)
     if n_speakers == 2:
         assert len(split.test) == 0
-        assert "judged on the validation speakers, who also chose" in split.warnings[0]
+        assert "the validation clips, which choose the epoch and the calibration, also judge" in split.warnings[0]
         assert "validation speakers" in split.protocol
 
 
@@ -169,7 +170,7 @@ def test_one_speaker_cannot_be_parted_by_speaker_but_at_random(make_dataset):
     dataset = make_dataset([0, 1] * 10, speakers=["only"] * 20, labels=("angry", "sad"))
     with pytest.raises(CorpusError, match=r"only one speaker.*--split random"):
         make_split(dataset, SplitConfig(split="speaker"))
-    assert make_split(dataset, SplitConfig()).warnings == (RANDOM_WARNING,)
+    assert make_split(dataset, SplitConfig()).warnings[0] == RANDOM_WARNING
 
 
 def test_some_unknown_speakers_are_counted_and_refused(make_dataset):
@@ -257,7 +258,7 @@ def test_lists_name_clips_by_path_name_or_stem(ten_voices, tmp_path):
 def test_lists_that_share_speakers_are_allowed_and_said(ten_voices, tmp_path):
     validation = write_list(tmp_path, "validation.txt", [f"clip-{i}" for i in range(4)])  # half of voice0
     split = make_split(ten_voices, SplitConfig(validation_list=validation))
-    assert "the lists share 1 speakers" in split.warnings[0]
+    assert "leak 'same speaker in two parts': 1 speaker in train and validation (voice0)" in split.warnings[0]
     assert split.protocol == "given lists; speakers shared"
 
 
@@ -265,7 +266,8 @@ def test_lists_by_speaker_need_no_warning(ten_voices, tmp_path):
     validation = write_list(tmp_path, "validation.txt", [f"clip-{i}" for i in range(8)])
     train = write_list(tmp_path, "train.txt", [f"clip-{i}" for i in range(8, 40)])
     split = make_split(ten_voices, SplitConfig(validation_list=validation, train_list=train))
-    assert split.warnings == () and split.protocol == "given lists"
+    assert not [warning for warning in split.warnings if "same speaker" in warning]
+    assert split.protocol == "given lists"
     assert split.train.tolist() == list(range(8, 40))
     assert_parted(ten_voices, split, all_clips=False)
 
@@ -310,7 +312,8 @@ def test_a_random_split_warns_and_keeps_doubles_on_one_side(make_dataset):
         assert not sides[0] & sides[1]
         assert len(split.train) + len(split.validation) == 80
         assert 16 <= len(split.validation) <= 32
-        assert split.warnings == (RANDOM_WARNING,)
+        assert split.warnings[0] == RANDOM_WARNING
+        assert not [warning for warning in split.warnings if "same speaker" in warning], "it is said already"
         assert split.protocol.startswith("random split: random split, speakers shared")
 
 
@@ -322,7 +325,7 @@ def test_a_random_split_without_doubles_has_the_share_asked_for(make_dataset):
 
 def test_unknown_speakers_throughout_are_parted_at_random(make_dataset):
     dataset = make_dataset([i % 4 for i in range(40)], speakers=[None] * 40)
-    assert make_split(dataset, SplitConfig()).warnings == (RANDOM_WARNING,)
+    assert make_split(dataset, SplitConfig()).warnings[0] == RANDOM_WARNING
 
 
 def test_the_same_recording_of_two_speakers_on_two_sides_is_refused(make_dataset):
@@ -352,6 +355,20 @@ def test_the_same_recording_twice_with_one_label_and_speaker_is_allowed(make_dat
     dataset = make_dataset([i % 4 for i in range(16)], speakers=speakers, contents=contents)
     split = make_split(dataset, SplitConfig(validation_speakers=("voice1",), test_speakers=("voice2",)))
     assert {0, 4} <= set(split.train.tolist())
+
+
+def test_an_allowed_leak_is_told_in_protocol_warnings_and_description(make_dataset):
+    contents = [f"sound {i}" for i in range(16)]
+    contents[12] = contents[0]
+    dataset = make_dataset([i % 4 for i in range(16)], speakers=[f"voice{i // 4}" for i in range(16)],
+                           contents=contents)  # fmt: skip
+    config = SplitConfig(validation_speakers=("voice2",), test_speakers=("voice3",), allow_leaks=True)
+    split = make_split(dataset, config)
+    (leak,) = split.allowed_leaks
+    assert leak.startswith("leak 'same recording in two parts': the same recording stands in train and test: clip-0")
+    assert split.protocol.endswith(f"; ALLOWED {leak}")
+    assert split.warnings == (f"{leak}; allowed, the figure is not honest",)
+    assert describe_split(dataset, split, config)["allow_leaks"] is True
 
 
 # ---------------------------------------------------------------- classes

@@ -26,6 +26,7 @@ from emogram.classifier import Classifier
 from emogram.config import RunConfig, SpectrogramConfig, TrainConfig, read_toml
 from emogram.corpora import find_corpus
 from emogram.errors import EmogramError, ModelError, OutputError, SettingsError
+from emogram.network import InputShapes
 from emogram.pictures import write_pictures
 from emogram.progress import Progress, Task
 from emogram.splits import make_split
@@ -93,9 +94,11 @@ def test_a_run_holds_the_files_of_the_design(tiny_run):
     assert len(events) == 1
     assert found - events == {
         "model/best.keras", "model/model.onnx", "model/model.json", "model/README.md", "model/SHA256SUMS",
+        "model/training_clips.txt",
         "plots/confusion_matrix.png", "plots/per_class_accuracy.png", "plots/train_val_accuracy.png",
-        "plots/loss.png", "plots/reliability.png", "plots/per_speaker.png", "plots/per_gender.png",
-        "metrics.json", "predictions.csv", "history.csv", "config.toml", "environment.json",
+        "plots/loss.png", "plots/reliability.png", "plots/risk_coverage.png", "plots/per_speaker.png",
+        "plots/per_gender.png",
+        "metrics.json", "groups.csv", "predictions.csv", "history.csv", "config.toml", "environment.json",
     }  # fmt: skip
     assert {str(path.relative_to(tiny_run.run)) for path in tiny_run.plots} == {
         name for name in found if name.startswith("plots/")}  # fmt: skip
@@ -128,6 +131,36 @@ def test_the_bundle_says_what_it_was_trained_on(tiny_run, voices_dataset):
     assert tiny_run.report.protocol == f"{info.protocol}; 95 % intervals resample 1 speaker"
     assert dict(info.metrics) == dict(tiny_run.report.metrics)
     assert (tiny_run.judged_on, tiny_run.interrupted, tiny_run.failed) == ("test", False, ())
+
+
+def test_the_bundle_lists_the_recordings_that_trained_and_chose(tiny_run, voices_dataset):
+    known = open_bundle(tiny_run.run).known_clips()
+    for part, speakers in (("train", ("synthetic01", "synthetic02")), ("validation", ("synthetic03",))):
+        own = [clip.speaker in speakers for clip in voices_dataset.clips]
+        assert known[part] == {voices_dataset.samples[i].content[:12] for i in np.flatnonzero(own)}
+    assert set(known) == {"train", "validation"}
+
+
+def test_the_scaler_sees_the_clips_that_train_and_no_others(settings_of, make_dataset, tmp_path, monkeypatch):
+    dataset = make_dataset([i % 4 for i in range(32)], speakers=[f"v{i // 8}" for i in range(32)], n_features=3)
+    config = settings_of(train={"epochs": 1}, split={"validation_speakers": ["v2"], "test_speakers": ["v3"]})
+    seen = []
+
+    class SeenError(Exception):
+        pass
+
+    def spy(network, features):
+        seen.append(features)
+        raise SeenError
+
+    monkeypatch.setattr(training, "adapt_features", spy)
+    monkeypatch.setattr(training, "input_shapes", lambda config: InputShapes(config.input_shape(), 3))
+    monkeypatch.setattr(training, "build_network", lambda *_: keras.Sequential([keras.Input((1,))]))
+    monkeypatch.setattr(training, "faster", lambda network: network)
+    split = make_split(dataset, config.split)
+    with pytest.raises(SeenError):
+        training.fit(dataset, split, config, tmp_path)
+    assert {row.tobytes() for row in seen[0]} == {dataset.samples[i].features.tobytes() for i in range(16)}
 
 
 def predictions(run):
@@ -194,7 +227,9 @@ def test_calibration_is_learnt_on_the_validation_part_alone(tiny_run, voices_dat
     raw, targets = network_probabilities(best, voices_dataset, indices), voices_dataset.targets[indices]
     info = open_bundle(tiny_run.run).info
     assert info.temperature == pytest.approx(fit_temperature(raw, targets), rel=1e-2)
-    assert info.abstain_threshold == pytest.approx(choose_threshold(soften(raw, info.temperature), targets), abs=1e-3)
+    found = choose_threshold(soften(raw, info.temperature), targets, target_error=0.25)
+    assert info.abstain_threshold == pytest.approx(found.threshold, abs=1e-3)
+    assert (info.target_error, info.answered_error, info.unsure_share) == (0.25, found.error, found.unsure_share)
 
 
 @pytest.mark.parametrize(("chosen", "found"), [({}, "torch"), ({"KERAS_BACKEND": "jax"}, "jax")])

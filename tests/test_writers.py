@@ -171,3 +171,17 @@ def test_pairs_of_corpora_are_a_row_each(tmp_path):
         "nemo,tess,0.666667,0.5,0.75,0.5,1400,2,angry sad,",
         'tess,tess,1,1,1,0.5,350,1,angry sad,"chosen, too"',
     ]
+
+
+def test_what_only_some_clips_have_gets_columns_where_any_has_it(tmp_path):
+    path = tmp_path / "predictions.csv"
+    rows = [
+        (Clip(Path("a.wav"), label="sad", extra={"gender": "female", "seed": "1", "take": "2"}), SURE),
+        (Clip(Path("b.wav"), start_s=1.5, end_s=2.0), UNSURE),
+    ]
+    write_predictions_csv(path, rows, labels=INFO.labels)
+    assert path.read_text(encoding="utf-8") == (
+        "file,label,speaker,corpus,predicted,confidence,abstained,start_s,end_s,gender,seed,happy,sad\n"
+        "a.wav,sad,,,sad,0.7,false,,,female,1,0.3,0.7\n"
+        "b.wav,,,,happy,0.666667,true,1.5,2.0,,,0.666667,0.333333\n"
+    )

@@ -1,7 +1,8 @@
 """The model folder that is shared, served and exported: sealed with hashes, verified before anything in it is used.
 
-`best.keras` (the network), `model.onnx` (for prediction), `model.json` (`ModelInfo`), `README.md` (the card) and
-`SHA256SUMS` (which `sha256sum -c` reads). Nothing in it is ever unpickled.
+`best.keras` (the network), `model.onnx` (for prediction), `model.json` (`ModelInfo`), `README.md` (the card),
+`training_clips.txt` (hashes of the recordings it knows) and `SHA256SUMS` (which `sha256sum -c` reads). Nothing in it is
+ever unpickled.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -28,7 +29,12 @@ KERAS_FILE = "best.keras"
 ONNX_FILE = "model.onnx"
 INFO_FILE = "model.json"
 CARD_FILE = "README.md"
+CLIPS_FILE = "training_clips.txt"
 SUMS_FILE = "SHA256SUMS"
+
+# Enough to tell clips apart: among 10,000 clips that judge and 10,000 that trained, all different, the chance that any
+# two begin alike is 4 in ten million.
+CLIP_DIGITS = 12
 
 # Far above any network of this package; a file beyond these is no model of ours, and reading it could fill the memory.
 MAX_ONNX_BYTES = 1 << 30
@@ -81,6 +87,11 @@ class ModelInfo(Settings):
     metrics: dict[str, Any] = Field(default_factory=dict, description="Metrics under that protocol; fractions.")
     temperature: float = Field(1.0, gt=0.0, description="Softening fitted on validation clips.")
     abstain_threshold: float = Field(0.0, ge=0.0, le=1.0, description="Confidence below which the answer is unsure.")
+    target_error: float | None = Field(None, description="Share of wrong answers that the threshold was to reach.")
+    answered_error: float | None = Field(
+        None, description="Share of wrong answers on validation, unsure ones left out."
+    )
+    unsure_share: float | None = Field(None, description="Share of validation clips whose answer is unsure.")
     seed: int = Field(0, description="Seed of the training.")
     created: str | None = Field(None, description="Day it was made, YYYY-MM-DD.")
 
@@ -182,6 +193,38 @@ class Bundle:
             raise _changed(self.folder, name)
         return content
 
+    def known_clips(self) -> dict[str, frozenset[str]] | None:
+        """Return "train" and "validation" -> first `CLIP_DIGITS` digits of the hashes of these clips.
+
+        None where the bundle does not list them.
+
+        Raises:
+            ModelError: The list has changed, or is none.
+        """
+        if CLIPS_FILE not in self.hashes:
+            return None
+        found: dict[str, set[str]] = {}
+        for line in self.read(CLIPS_FILE).decode("utf-8", errors="replace").splitlines():
+            digits, _, part = line.partition(" ")
+            if len(digits) != CLIP_DIGITS or not part:
+                raise ModelError(f"{self.folder / CLIPS_FILE}: {line[:40]!r} is not '<hash> <part>'; train again")
+            found.setdefault(part, set()).add(digits)
+        return {part: frozenset(digits) for part, digits in found.items()}
+
+
+def write_known_clips(folder: Path, contents: Mapping[str, Iterable[str]]) -> None:
+    """Write which recordings a model knows, so that it is never judged on them unnoticed.
+
+    Args:
+        folder: The bundle's.
+        contents: "train" and "validation" -> hashes of their clips (`Sample.content`).
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    lines = sorted({f"{content[:CLIP_DIGITS]} {part}\n" for part, some in contents.items() for content in some})
+    write_text(folder / CLIPS_FILE, "".join(lines))
+
 
 def seal(folder: Path, info: ModelInfo, card: str) -> Bundle:
     """Write `model.json`, the card and, last, `SHA256SUMS` over all files of the bundle that are present.
@@ -206,7 +249,7 @@ def seal(folder: Path, info: ModelInfo, card: str) -> Bundle:
         raise output_error(sums, error) from error
     write_json(folder / INFO_FILE, info.model_dump(mode="json"))
     write_text(folder / CARD_FILE, card)
-    present = [name for name in (KERAS_FILE, ONNX_FILE, INFO_FILE, CARD_FILE) if (folder / name).is_file()]
+    present = [name for name in (KERAS_FILE, ONNX_FILE, INFO_FILE, CARD_FILE, CLIPS_FILE) if (folder / name).is_file()]
     write_text(sums, "".join(f"{sha256_of(folder / name)}  {name}\n" for name in present))
     return open_bundle(folder)
 
@@ -420,11 +463,7 @@ def _results(info: ModelInfo, report: Report | None) -> str:
 
 
 def _limits(info: ModelInfo) -> str:
-    sure = (
-        f" Answers with a confidence below {info.abstain_threshold:g} are marked as unsure."
-        if info.abstain_threshold > 0.0
-        else ""
-    )
+    sure = f" {_unsure(info)}" if info.abstain_threshold > 0.0 else ""
     return (
         "- It hears how something is said, not what a person feels. Most corpora hold acted speech, and acted speech "
         "is not life: expect far worse results on everyday recordings.\n"
@@ -434,6 +473,16 @@ def _limits(info: ModelInfo) -> str:
         "- Do not use it to decide about people: hiring, schooling, credit, policing, insurance, health or workplace "
         "monitoring. Inferring emotions at work or in schools is forbidden in some countries.\n"
         "- Ask people before you analyse their voices."
+    )
+
+
+def _unsure(info: ModelInfo) -> str:
+    says = f"Answers with a confidence below {info.abstain_threshold:.3g} are marked as unsure."
+    if info.target_error is None or info.answered_error is None or info.unsure_share is None:
+        return says
+    return (
+        f"{says} The threshold was set for at most {info.target_error:.1%} wrong answers; on validation clips "
+        f"{info.answered_error:.1%} of the other answers were wrong, and {info.unsure_share:.1%} were unsure."
     )
 
 

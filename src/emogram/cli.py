@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from emogram.classifier import Classifier
     from emogram.corpora import Corpus
     from emogram.demo import DemoResult
+    from emogram.judging import Judgement
     from emogram.progress import Progress
     from emogram.records import Clip, Prediction, Report
 
@@ -111,6 +112,10 @@ Cache = Annotated[
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no spectrograms between runs.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; by default a new one below runs/.")]
+AllowLeaks = Annotated[
+    bool,
+    typer.Option("--allow-leaks", help="Go on where clips that judge were trained on, and say so in the report."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write into a folder that holds results already.")]
 
 
@@ -484,6 +489,7 @@ def crossval(
         ),
     ] = None,
     corpus_name: CorpusName = None,
+    allow_leaks: AllowLeaks = False,
     cache: Cache = None,
     no_cache: NoCache = False,
     json: Json = False,
@@ -501,9 +507,10 @@ def crossval(
     from emogram import console
     from emogram.crossval import crossval as cross_validate
 
+    split = config.split.model_copy(update={"allow_leaks": allow_leaks})
     result = cross_validate(
         found,
-        config,
+        config.model_copy(update={"split": split}),
         folder,
         protocol=protocol,
         seeds=chosen,
@@ -511,13 +518,7 @@ def crossval(
         cache=_cache_folder(cache, no_cache),
         progress=_progress(),
     )
-    facts = {
-        "seeds": list(chosen),
-        "mean_uar": result.mean_uar,
-        "std_uar": result.std_uar,
-        "per_seed": [report.to_dict() for report in result.per_seed],
-        "seconds": result.seconds,
-    }
+    facts = {"seeds": list(chosen), **_seeds_dict(result.judgement), "seconds": result.seconds}
     code = _show_report(
         result.report,
         title=f"Pooled over the folds{f', seed {chosen[0]}' if len(chosen) > 1 else ''}",
@@ -527,9 +528,8 @@ def crossval(
         warnings=result.warnings,
         as_json=facts if json else None,
     )
-    if len(result.per_seed) > 1 and not json:
-        mean, spread = console.percent(result.mean_uar), console.percent(result.std_uar)
-        console.show(f"UAR over {len(result.per_seed)} seeds: mean {mean}, standard deviation {spread}")
+    if not json:
+        _show_seeds(result.judgement)
     console.say(f"results: {result.out} (after {console.duration(result.seconds)})")
     return code
 
@@ -604,12 +604,27 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 @command(app)
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder or run folder.", show_default=False)],
-    corpus: CorpusPath,
+    what: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL CORPUS | FILE...",
+            help="A model folder or run folder, and a corpus as `emogram train` takes it; with --predictions, files of "
+            "stored predictions or the folders of runs.",
+            show_default=False,
+        ),
+    ],
+    predictions: Annotated[
+        bool,
+        typer.Option("--predictions", help="Compute all figures again from stored predictions (CSV), without a model."),
+    ] = False,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="With --predictions: judge the mean of all seeds and files.")
+    ] = False,
     part: Annotated[
         Literal["all", "test", "validation"],
         typer.Option(help="All clips, or those of the speakers that the model's own split set aside."),
     ] = "all",
+    allow_leaks: AllowLeaks = False,
     out: Out = None,
     overwrite: Overwrite = False,
     corpus_name: CorpusName = None,
@@ -618,10 +633,17 @@ def evaluate(
     workers: Workers = None,
     json: Json = False,
 ) -> int:
-    """Judge a model on a corpus."""
+    """Judge a model on a corpus, or stored predictions."""
     from emogram.doctor import require_plots
 
     require_plots("evaluation")
+    if predictions:
+        return _evaluate_predictions(what, ensemble=ensemble, out=out, overwrite=overwrite, json=json)
+    if ensemble or len(what) != 2:
+        raise SettingsError(
+            f"{'--ensemble' if ensemble else f'{len(what)} paths'} without --predictions; expected a model and a corpus"
+        )
+    model, corpus = what
     found = _find(corpus, corpus_name)
     folder = _new_folder(out, f"evaluate-{found.name}", overwrite=overwrite)
     from emogram import console
@@ -632,6 +654,7 @@ def evaluate(
         found,
         folder,
         part=part,
+        allow_leaks=allow_leaks,
         cache=_cache_folder(cache, no_cache),
         workers=workers,
         progress=_progress(),
@@ -647,6 +670,73 @@ def evaluate(
     )
     console.file_lines(result.plots, words="plots")
     return code
+
+
+def _evaluate_predictions(
+    files: Sequence[Path], *, ensemble: bool, out: Path | None, overwrite: bool, json: bool
+) -> int:
+    from emogram import console
+    from emogram.evaluate import evaluate_predictions
+
+    folder = _new_folder(out, "evaluate-predictions", overwrite=overwrite)
+    judgement = evaluate_predictions(files, folder, ensemble=ensemble)
+    code = _show_report(
+        judgement.report,
+        title="Ensemble" if ensemble else f"Stored predictions, {next(iter(judgement.per_seed))}",
+        out=folder,
+        failed=(),
+        n_given=len(judgement.clips),
+        warnings=(),
+        as_json=_seeds_dict(judgement) if json else None,
+    )
+    if not json:
+        _show_seeds(judgement)
+    console.file_lines(judgement.plots, words="plots")
+    return code
+
+
+def _seeds_dict(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "over_seeds": judgement.over_seeds.to_dict(),
+        "per_seed": {name: report.to_dict() for name, report in judgement.per_seed.items()},
+    }
+
+
+def _show_seeds(judgement: Judgement) -> None:
+    from emogram import console
+
+    if len(judgement.per_seed) > 1:
+        console.show(console.seeds_view(judgement.over_seeds, judgement.per_seed))
+
+
+@command(app)
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN RUN...",
+            help="Folders of runs or cross-validations, or files of stored predictions; several seeds count as one.",
+            show_default=False,
+        ),
+    ],
+    out: Out = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> int:
+    """Say whether one model is better than another on the same clips."""
+    from emogram import console
+    from emogram.compare import compare as compare_runs
+    from emogram.doctor import require_plots
+
+    require_plots("comparing")
+    comparison = compare_runs(runs, _new_folder(out, "compare", overwrite=overwrite))
+    _notes(comparison.warnings)
+    if json:
+        _print_json(comparison.to_dict())
+    else:
+        console.show(console.comparison_view(comparison))
+    console.file_lines(comparison.files, words="results")
+    return 0
 
 
 # ---------------------------------------------------------------- looking at data

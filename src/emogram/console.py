@@ -27,9 +27,10 @@ from rich.table import Table
 from rich.text import Text
 
 from emogram.progress import Progress, Task
-from emogram.records import Clip, CorpusPair, Prediction, Report
+from emogram.records import Clip, CorpusPair, Prediction, Report, SeedSummary
 
 if TYPE_CHECKING:  # an error line must not wait for what these import
+    from emogram.compare import Comparison
     from emogram.corpora.describe import Description, Problem
     from emogram.doctor import Check
 
@@ -56,8 +57,11 @@ _METRICS = {
     "ece": "ECE (calibration error)",
     "nll": "NLL",
     "brier": "Brier score",
+    "aurc": "AURC (area under risk and coverage)",
+    "unsure_share": "unsure (share of the clips)",
+    "answered_error": "errors among the other answers",
 }
-_PERCENT_METRICS = {"uar", "accuracy", "macro_f1", "uar_gender_gap"}
+_PERCENT_METRICS = {"uar", "accuracy", "macro_f1", "uar_gender_gap", "unsure_share", "answered_error"}
 _FEW_GROUPS = 4
 
 
@@ -264,12 +268,51 @@ def _metrics_table(report: Report) -> Table:
         value = report.metrics.get(name)
         if value is None or math.isnan(value):
             continue
-        shown = percent if name in _PERCENT_METRICS else "{:.3f}".format
-        low, high = report.intervals.get(name, (math.nan, math.nan))
-        interval = f"{shown(low)} to {shown(high)}" if low <= high else ""
-        table.add_row(words, shown(value), interval, style="bold" if name == "uar" else None)
+        interval = _interval(name, report.intervals)
+        table.add_row(words, _figure(name)(value), interval, style="bold" if name == "uar" else None)
     table.add_row("clips", f"{report.metrics['n_clips']:,.0f}", "")
     return table
+
+
+def seeds_view(summary: SeedSummary, per_seed: Mapping[str, Report]) -> RenderableType:
+    """Return the figures over several seeds as a table, and the UAR of each."""
+    table = _table("metric", ("mean", "right"), ("standard deviation", "right"), "95 % interval of the mean")
+    for name, words in _METRICS.items():
+        if name in summary.mean and not math.isnan(summary.mean[name]):
+            mean, spread = _figure(name)(summary.mean[name]), _figure(name)(summary.std[name])
+            style = "bold" if name == "uar" else None
+            table.add_row(words, mean, spread, _interval(name, summary.intervals), style=style)
+    each = ", ".join(f"{one_line(name)} {percent(report.metrics['uar'])}" for name, report in per_seed.items())
+    return Group(Text(f"Over {summary.n_seeds} seeds", style="bold"), table, Text(f"UAR of each: {each}"))
+
+
+def comparison_view(comparison: Comparison) -> RenderableType:
+    """Return how good each model is, and for each pair whether one is better."""
+    models = _table("model", ("seeds", "right"), ("UAR", "right"), "95 % interval", ("accuracy", "right"))
+    for model in comparison.models:
+        interval = _interval("uar", {"uar": model.uar_interval})
+        models.add_row(one_line(model.name), str(model.n_seeds), percent(model.uar), interval, percent(model.accuracy))
+    pairs = _table("difference", "", ("points", "right"), "95 % interval", ("first is better", "right"), "")
+    for each in comparison.differences:
+        pairs.add_row(
+            one_line(f"{each.first} less {each.second}"),
+            {"uar": "UAR"}.get(each.metric, each.metric),
+            f"{100 * each.value:+.1f}",
+            f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
+            f"{'> ' if each.probability > 0.999 else '< ' if each.probability < 0.001 else ''}"
+            f"{percent(min(0.999, max(0.001, each.probability)))}",
+            f"{each.first if each.value > 0 else each.second} is better" if each.told_apart else "not told apart",
+        )
+    return Group(Text(comparison.says, style="italic"), Text(), models, Text(), pairs)
+
+
+def _figure(metric: str) -> Callable[[float], str]:
+    return percent if metric in _PERCENT_METRICS else "{:.3f}".format
+
+
+def _interval(metric: str, intervals: Mapping[str, tuple[float, float]]) -> str:
+    low, high = intervals.get(metric, (math.nan, math.nan))
+    return f"{_figure(metric)(low)} to {_figure(metric)(high)}" if low <= high else ""
 
 
 def _classes_table(report: Report) -> Table:

@@ -24,12 +24,12 @@ from emogram.dataset import Dataset, load_dataset
 from emogram.errors import CorpusError, EmogramError, SettingsError
 from emogram.files import write_json, write_text
 from emogram.jobs import is_trained, judged_clips, run_jobs, train_whole
-from emogram.judging import METRICS_FILE, PLOTS_FOLDER, PREDICTIONS_FILE, clip_probabilities, read_probabilities
+from emogram.judging import PLOTS_FOLDER, clip_probabilities, read_probabilities
 from emogram.pretraining import open_start, says_start
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, CorpusPair
 from emogram.splits import Split, make_split
-from emogram.writers import write_corpus_pairs, write_predictions_csv
+from emogram.writers import METRICS_FILE, PREDICTIONS_FILE, write_corpus_pairs, write_predictions_csv
 
 PAIRS_FILE = "pairs.csv"
 PLOT_FILE = "corpus_pairs.png"

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import statistics
+import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from emogram import leaks
 from emogram.bundle import open_bundle
 from emogram.config import RunConfig
 from emogram.corpora import Corpus
 from emogram.dataset import Dataset, load_dataset
-from emogram.files import write_json
 from emogram.jobs import is_trained, judged_clips, run_jobs, train_whole
-from emogram.judging import METRICS_FILE, judge_clips, read_probabilities
+from emogram.judging import Judgement, judge_seeds, read_run
+from emogram.predictions import Predictions
 from emogram.pretraining import open_start, says_start
 from emogram.progress import SILENT, Progress
 from emogram.protocols import Protocol, find_protocol
-from emogram.records import Clip, Report
+from emogram.records import Clip, Report, SeedSummary
 from emogram.splits import Split, make_split, says_training_only
 from emogram.train import fit_to_corpus
 
@@ -32,24 +33,33 @@ class CrossvalResult:
     """What a cross-validation gave.
 
     Attributes:
-        report: All test folds pooled, of the first seed.
-        per_seed: The pooled report of each seed.
-        mean_uar: Mean over seeds of the pooled UAR.
-        std_uar: Standard deviation over seeds (n - 1), 0 for one seed.
+        judgement: All test folds pooled, for each seed.
         out: Folder: `metrics.json`, `predictions.csv`, `plots/` and a run folder for each seed and fold.
         failed: Clips that could not be used, and why.
         warnings: What the reader should know.
         seconds: How long it took.
     """
 
-    report: Report
-    per_seed: tuple[Report, ...]
-    mean_uar: float
-    std_uar: float
+    judgement: Judgement
     out: Path
     failed: tuple[tuple[Clip, str], ...]
     warnings: tuple[str, ...]
     seconds: float
+
+    @property
+    def report(self) -> Report:
+        """The pooled report of the first seed."""
+        return self.judgement.report
+
+    @property
+    def per_seed(self) -> tuple[Report, ...]:
+        """The pooled report of each seed."""
+        return tuple(self.judgement.per_seed.values())
+
+    @property
+    def over_seeds(self) -> SeedSummary:
+        """Mean, spread and intervals of all figures over the seeds."""
+        return self.judgement.over_seeds
 
 
 @dataclass(frozen=True)
@@ -120,32 +130,16 @@ def crossval(
     with contextlib.closing(running):
         for job, uar in running:
             progress.say(f"{job.name}  UAR {uar:.1%}")
-    reports = []
-    for seed in reversed(seeds):  # the first seed is judged last, so that its plots and tables stand
-        folds = {job: split for job, split in splits.items() if job.seed == seed}
-        also = says_training_only(dataset) + says_start(starts[plan[0]])
-        reports.append(_pool(folds, dataset, out, protocol=chosen, seed=seed, also=also))
-    reports.reverse()
-    scores = [report.metrics["uar"] for report in reports]
-    result = CrossvalResult(
-        report=reports[0],
-        per_seed=tuple(reports),
-        mean_uar=statistics.fmean(scores),
-        std_uar=statistics.stdev(scores) if len(scores) > 1 else 0.0,
+    also = says_training_only(dataset) + says_start(starts[plan[0]])
+    pooled = [_pool(corpus, dataset, splits, out, protocol=chosen, seed=seed, also=also) for seed in seeds]
+    per_fold = {job.name: dict(open_bundle(out / job.name).info.metrics) for job in plan}
+    return CrossvalResult(
+        judgement=judge_seeds(pooled, out, also={"per_fold": per_fold}),
         out=out,
         failed=dataset.failed,
         warnings=tuple(dict.fromkeys([*corpus.warnings, *(w for split in splits.values() for w in split.warnings)])),
         seconds=time.monotonic() - started,
     )
-    summary = {
-        **result.report.to_dict(),
-        "mean_uar": result.mean_uar,
-        "std_uar": result.std_uar,
-        "per_seed": {str(seed): dict(one.metrics) for seed, one in zip(seeds, result.per_seed, strict=True)},
-        "per_fold": {job.name: dict(open_bundle(out / job.name).info.metrics) for job in plan},
-    }
-    write_json(out / METRICS_FILE, summary)
-    return result
 
 
 def _run(
@@ -156,13 +150,42 @@ def _run(
     return train_whole(corpus, settings, out / job.name, cache=cache, progress=progress).report.metrics["uar"]
 
 
-def _pool(folds: dict[_Job, Split], dataset: Dataset, out: Path, *, protocol: Protocol, seed: int, also: str) -> Report:
-    clips = [clip for split in folds.values() for clip in judged_clips(dataset, split)]
-    probabilities = np.concatenate(
-        [
-            read_probabilities(out / job.name, judged_clips(dataset, split), dataset.labels)
-            for job, split in folds.items()
-        ]
+def _pool(
+    corpus: Corpus,
+    dataset: Dataset,
+    splits: Mapping[_Job, Split],
+    out: Path,
+    *,
+    protocol: Protocol,
+    seed: int,
+    also: str,
+) -> Predictions:
+    """Return what the models of one seed said, each of the part that judged it."""
+    folds = {job: split for job, split in splits.items() if job.seed == seed}
+    said = [read_run(out / job.name, judged_clips(dataset, split), dataset.labels) for job, split in folds.items()]
+    clips = [
+        _placed(clip, corpus.root, seed=seed, fold=job.fold if protocol.folds else None)
+        for job, each in zip(folds, said, strict=True)
+        for clip in each.clips
+    ]
+    says = f"{protocol.says}; pooled over {len(folds)} folds" if protocol.folds else protocol.says
+    if any(split.judging()[0] == "validation" for split in folds.values()):
+        says += f"; judged on validation clips: {leaks.CHOSEN_ON_JUDGES}"
+    allowed = tuple(dict.fromkeys(leak for split in folds.values() for leak in split.allowed_leaks))
+    return Predictions(
+        name=f"seed {seed}",
+        clips=tuple(clips),
+        labels=dataset.labels,
+        probabilities=np.concatenate([each.probabilities for each in said]),
+        abstained=np.concatenate([each.abstained for each in said]),
+        protocol=leaks.with_allowed(says + also, allowed),
+        allowed_leaks=allowed,
     )
-    says = f"{protocol.says}; pooled over {len(folds)} folds; seed {seed}" if protocol.folds else protocol.says
-    return judge_clips(clips, probabilities, dataset.labels, out, protocol=says + also).report
+
+
+def _placed(clip: Clip, root: Path, *, seed: int, fold: int | None) -> Clip:
+    """Return a clip that knows its seed and fold, named within its corpus: not every machine keeps corpora alike."""
+    folder = root.parent if root.is_file() else root
+    path = clip.path.relative_to(folder) if clip.path.is_relative_to(folder) else clip.path
+    placed = {"seed": str(seed)} | ({} if fold is None else {"fold": str(fold)})
+    return dataclasses.replace(clip, path=path, extra={**clip.extra, **placed})

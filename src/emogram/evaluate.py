@@ -1,19 +1,22 @@
-"""A sealed model and a corpus -> how good the model is on it."""
+"""A sealed model and a corpus, or stored predictions -> how good the model is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from emogram.bundle import ModelInfo
+from emogram import leaks
+from emogram.bundle import CLIP_DIGITS, ModelInfo, open_bundle
 from emogram.classifier import Classifier
 from emogram.config import SpectrogramConfig
 from emogram.corpora import Corpus
 from emogram.dataset import Dataset, Indices, load_dataset
 from emogram.errors import CorpusError, ModelError, SettingsError
-from emogram.judging import clip_probabilities, judge_clips
+from emogram.judging import Judgement, clip_probabilities, judge_clips, judge_seeds
+from emogram.predictions import averaged, in_one_order, read_predictions
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
 from emogram.splits import speakers_of
@@ -46,6 +49,7 @@ def evaluate(
     out: Path,
     *,
     part: str = "all",
+    allow_leaks: bool = False,
     cache: Path | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -57,44 +61,62 @@ def evaluate(
         corpus: Labelled clips. Labels that the model does not know are left out and named.
         out: Folder for the results.
         part: "all" clips, or those of the speakers that the model's own split set aside: "test" or "validation".
+        allow_leaks: Judge also on recordings that the model was trained on; the report then says so.
         cache: Folder that keeps model inputs; None keeps none.
         workers: Number of processes that read clips.
         progress: Is told how far it is.
 
     Raises:
         ModelError: The model was refused, or does not take this kind of corpus.
-        CorpusError: Nothing in the corpus could be used.
+        CorpusError: Nothing in the corpus could be used, or the model was trained on recordings of it and that is not
+            allowed.
         SettingsError: `part` is unknown, or the model's split set no such speakers aside.
     """
     if part not in PARTS:
         raise SettingsError(f"part '{part}'; expected one of {', '.join(PARTS)}")
-    classifier = Classifier.load(model)
+    bundle = open_bundle(model)
+    classifier = Classifier(bundle)
     info = classifier.info
     config = _input_settings(info, corpus)
     dataset = load_dataset(corpus, config, labels=info.labels, cache=cache, workers=workers, progress=progress)
     indices = _part_of(dataset, info, part)
-    heard = info.heard("train")
     clips = [dataset.clips[index] for index in indices]
+    known = bundle.known_clips()
     # Speaker "01" of another corpus is another person.
-    n_heard = sum(f"{clip.corpus}/{clip.speaker}" in heard for clip in clips)
-    warnings = list(corpus.warnings)
+    heard = leaks.heard_speakers([f"{clip.corpus}/{clip.speaker}" for clip in clips], info.heard("train"))
+    contents = [dataset.samples[index].content[:CLIP_DIGITS] for index in indices]
+    warnings, allowed = leaks.guard([*heard, *leaks.heard_recordings(clips, contents, known or {})], allow=allow_leaks)
+    if known is None and any(corpus.n_clips for corpus in info.trained_on):
+        warnings += ("the model does not list its training clips, so that whether it knows these cannot be told",)
     protocol = info.protocol if part == "test" else f"{part} clips of {corpus.name}"
-    if n_heard:
-        warnings.append(
-            f"{n_heard} of {len(indices)} clips are of speakers that this model was trained on, so the figure is "
-            "inflated"
-        )
-        protocol += f", {n_heard / len(indices):.0%} of them of speakers heard in training"
+    if heard:
+        protocol += f"; {heard[0].found}"
     judgement = judge_clips(
         clips,
         clip_probabilities(classifier, dataset, indices, progress=progress),
         info.labels,
         out,
-        protocol=protocol,
+        protocol=leaks.with_allowed(protocol, allowed),
         temperature=info.temperature,
         threshold=info.abstain_threshold,
+        allowed_leaks=allowed,
     )
-    return EvaluateResult(judgement.report, out, dataset.failed, tuple(warnings), judgement.plots)
+    return EvaluateResult(judgement.report, out, dataset.failed, (*corpus.warnings, *warnings), judgement.plots)
+
+
+def evaluate_predictions(paths: Sequence[Path], out: Path, *, ensemble: bool = False) -> Judgement:
+    """Judge stored predictions again, without model or corpus.
+
+    Args:
+        paths: CSV files, as `predictions.read_predictions` takes them: several seeds, in one file or in several.
+        out: Folder for the results.
+        ensemble: Judge the mean of the probabilities of all seeds and files for each clip, instead of each seed.
+
+    Raises:
+        InputError: A file is missing or holds no predictions of labelled clips, or they are not of the same clips.
+    """
+    said = read_predictions(paths)
+    return judge_seeds([averaged(said)] if ensemble else in_one_order(said), out)
 
 
 def _input_settings(info: ModelInfo, corpus: Corpus) -> SpectrogramConfig:

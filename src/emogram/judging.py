@@ -5,10 +5,12 @@ Training, evaluation and cross-validation all judge here, on the ONNX model that
 
 from __future__ import annotations
 
-import csv
+import dataclasses
+import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,30 +19,34 @@ from emogram.calibration import soften
 from emogram.classifier import Classifier, Probabilities, as_prediction
 from emogram.dataset import Dataset, Indices
 from emogram.errors import InputError
+from emogram.predictions import Predictions, read_file
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip, Report
-from emogram.writers import write_metrics, write_predictions_csv
+from emogram.records import Clip, Report, SeedSummary
+from emogram.writers import METRICS_FILE, PREDICTIONS_FILE, write_groups, write_metrics, write_predictions_csv
 
-METRICS_FILE = "metrics.json"
-PREDICTIONS_FILE = "predictions.csv"
+GROUPS_FILE = "groups.csv"
 PLOTS_FOLDER = "plots"
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a model says of some clips, and how good that is.
+    """What a model, or each of several seeds, says of some clips, and how good that is.
 
     Attributes:
-        report: The figures.
+        report: The figures; of several seeds those of the first.
         clips: The clips.
-        probabilities: Calibrated, shape (n_clips, n_labels), in the order of `clips` and `report.labels`.
-        plots: Files drawn.
+        probabilities: Calibrated, shape (n_clips, n_labels), in the order of `clips` and `report.labels`; likewise.
+        plots: Files drawn; likewise.
+        per_seed: The report of each seed, by name.
+        over_seeds: Mean, spread and intervals over the seeds.
     """
 
     report: Report
     clips: tuple[Clip, ...]
     probabilities: Probabilities
     plots: tuple[Path, ...]
+    per_seed: Mapping[str, Report]
+    over_seeds: SeedSummary
 
 
 def clip_probabilities(
@@ -69,8 +75,9 @@ def judge_clips(
     history: Mapping[str, Sequence[float]] | None = None,
     temperature: float = 1.0,
     threshold: float = 0.0,
+    allowed_leaks: Sequence[str] = (),
 ) -> Judgement:
-    """Judge probabilities and write `metrics.json`, `predictions.csv` and `plots/` into `out`.
+    """Judge what one model says; see `judge_seeds` for what is written.
 
     Args:
         clips: Clips; the label of each is the truth.
@@ -81,39 +88,95 @@ def judge_clips(
         history: The training's, for its curves.
         temperature: By which the probabilities were softened, for the picture of what that did; 1: they were not.
         threshold: Confidence below which a prediction counts as unsure.
+        allowed_leaks: Leaks that were found and allowed, in words.
     """
-    targets = np.asarray([list(labels).index(str(clip.label)) for clip in clips], dtype=np.intp)
-    report = metrics.judge(targets, probabilities, labels, clips, protocol=protocol)
-    write_metrics(out / METRICS_FILE, report)
-    rows = [(clip, as_prediction(row, labels, threshold)) for clip, row in zip(clips, probabilities, strict=True)]
-    write_predictions_csv(out / PREDICTIONS_FILE, rows, labels=labels)
+    said = Predictions(
+        name="model",
+        clips=tuple(clips),
+        labels=tuple(labels),
+        probabilities=probabilities,
+        abstained=probabilities.max(axis=1) < threshold,
+        protocol=protocol,
+        allowed_leaks=tuple(allowed_leaks),
+    )
+    return judge_seeds([said], out, history=history, temperature=temperature)
+
+
+def judge_seeds(
+    said: Sequence[Predictions],
+    out: Path,
+    *,
+    history: Mapping[str, Sequence[float]] | None = None,
+    temperature: float = 1.0,
+    also: Mapping[str, Any] = types.MappingProxyType({}),
+) -> Judgement:
+    """Judge what each of several seeds says of the same clips.
+
+    Writes into `out`: `metrics.json`, `groups.csv` and `plots/` of the first seed, the first with the mean over all
+    seeds where there are several or their names are known, and `predictions.csv` of all.
+
+    Args:
+        said: For each seed; the same clips and labels in the same order.
+        out: Folder for the results.
+        history: A training's, for its curves.
+        temperature: By which the probabilities were softened, for the picture of what that did; 1: they were not.
+        also: Further facts for `metrics.json`.
+    """
+    reports = {}
+    targets = said[0].targets()
+    for each in said:
+        reports[each.name] = metrics.judge(
+            targets,
+            each.probabilities,
+            each.labels,
+            each.clips,
+            protocol=each.protocol if each.seed is None else f"{each.protocol}; seed {each.seed}",
+            abstained=each.abstained,
+            allowed_leaks=each.allowed_leaks,
+        )
+    speakers = metrics.speaker_names(said[0].clips)
+    summary = metrics.over_seeds(list(reports.values()), targets, [each.probabilities for each in said], speakers)
+    first, report = said[0], reports[said[0].name]
+    seeds = {"over_seeds": summary.to_dict(), "per_seed": {name: dict(one.metrics) for name, one in reports.items()}}
+    write_metrics(out / METRICS_FILE, report, also={**(seeds if len(said) > 1 or first.seed else {}), **also})
+    write_groups(out / GROUPS_FILE, report)
+    rows = [
+        (clip, dataclasses.replace(as_prediction(row, each.labels, 0.0), abstained=bool(unsure)))
+        for each in said
+        for clip, row, unsure in zip(each.clips, each.probabilities, each.abstained, strict=True)
+    ]
+    write_predictions_csv(out / PREDICTIONS_FILE, rows, labels=first.labels)
     drawn = plots.save_all(
         report,
         targets,
-        soften(probabilities, 1.0 / temperature),
+        soften(first.probabilities, 1.0 / temperature),
         history,
         out / PLOTS_FOLDER,
-        clips=clips,
-        calibrated=probabilities if temperature != 1.0 else None,
+        clips=first.clips,
+        calibrated=first.probabilities if temperature != 1.0 else None,
+        abstained=first.abstained,
     )
-    return Judgement(report, tuple(clips), probabilities, tuple(drawn))
+    return Judgement(report, first.clips, first.probabilities, tuple(drawn), reports, summary)
 
 
 def read_probabilities(out: Path, clips: Sequence[Clip], labels: Sequence[str]) -> Probabilities:
-    """Read back from `predictions.csv` what was said of some clips, shape (n_clips, n_labels).
+    """Read back the probabilities of `read_run`, shape (n_clips, n_labels)."""
+    return read_run(out, clips, labels).probabilities
+
+
+def read_run(out: Path, clips: Sequence[Clip], labels: Sequence[str]) -> Predictions:
+    """Read back from a run's `predictions.csv` what was said of some clips.
 
     Raises:
         InputError: The file is missing, or holds other clips or labels.
     """
     path = out / PREDICTIONS_FILE
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        if [row["file"] for row in rows] != [str(clip.path) for clip in clips]:
-            raise InputError(f"{path}: holds other clips than those asked for; judge them again")
-        probabilities = np.asarray([[float(row[label]) for label in labels] for row in rows])
-    except (OSError, KeyError, ValueError, TypeError) as error:  # the last for a line cut short
-        raise InputError(f"{path}: not the predictions of a run ({error}); judge again") from None
-    # Six digits are written; their sum is 1 only to as many.
-    normalised: Probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
-    return normalised
+    said, *others = read_file(path)
+    if others or [str(clip.path) for clip in said.clips] != [str(clip.path) for clip in clips]:
+        raise InputError(f"{path}: holds other clips than those asked for; judge them again")
+    if said.labels != tuple(labels):
+        raise InputError(
+            f"{path}: not the predictions of a run with the labels {', '.join(labels)} but {', '.join(said.labels)}; "
+            "judge again"
+        )
+    return dataclasses.replace(said, clips=tuple(clips))

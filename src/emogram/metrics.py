@@ -8,14 +8,15 @@ may be given; of probabilities the largest counts. Every result is a fraction, n
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from emogram.errors import SettingsError
-from emogram.records import Clip, Report
+from emogram.records import Clip, Report, SeedSummary
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -23,6 +24,8 @@ IntArray = npt.NDArray[np.int64]
 MIN_PROBABILITY = 1e-12  # a probability of exactly 0 would make one wrong clip cost infinitely much
 
 N_RELIABILITY_BINS = 15  # as in Guo et al. 2017, so that figures can be compared
+
+N_RESAMPLES = 1000  # of the intervals in reports
 
 # Float16 and int8 models round; logits and percentages are off by far more.
 SUM_TOLERANCE = 0.02
@@ -150,7 +153,7 @@ def reliability_bins(
     confidence = np.minimum(scores.max(axis=1), 1.0)
     right = scores.argmax(axis=1) == truth
     edges = np.linspace(0.0, 1.0, n_bins + 1)
-    index = np.searchsorted(edges, confidence, side="left") - 1
+    index = _bins_of(confidence, edges)
     counts = np.bincount(index, minlength=n_bins)
     with np.errstate(invalid="ignore"):
         return ReliabilityBins(
@@ -201,58 +204,159 @@ def brier(probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> float:
     return float(np.mean(np.sum((scores - wanted) ** 2, axis=1)))
 
 
+@dataclass(frozen=True)
+class RiskCoverage:
+    """How often a model errs when it answers only the clips that it is surest of.
+
+    Attributes:
+        coverage: Share of clips answered, shape (n_clips,): 1 / n_clips to 1.
+        risk: Share of wrong answers among them, shape (n_clips,).
+    """
+
+    coverage: FloatArray
+    risk: FloatArray
+
+    @property
+    def area(self) -> float:
+        """The area under the curve (AURC): the mean risk over all coverages, 0 is best."""
+        return float(self.risk.mean())
+
+
+def risk_coverage(probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> RiskCoverage:
+    """Return the risk-coverage curve of the largest probability.
+
+    R. El-Yaniv, Y. Wiener, "On the foundations of noise-free selective classification", JMLR 11 (2010), 1605-1641; Y.
+    Geifman, R. El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017. Among clips of the same
+    confidence the risk is that of drawing them by lot, so that their order does not matter.
+
+    Args:
+        probabilities: Shape (n_clips, n_labels).
+        targets: Class indices, shape (n_clips,).
+
+    Raises:
+        SettingsError: The arrays are empty or do not fit together.
+    """
+    truth, scores = checked(targets, probabilities)
+    _, level = np.unique(-scores.max(axis=1), return_inverse=True)  # 0 for the surest
+    n_at = np.bincount(level)
+    wrong_at = np.bincount(level, weights=scores.argmax(axis=1) != truth)
+    n_answered = np.arange(1, len(truth) + 1)
+    n_wrong = np.cumsum(np.repeat(wrong_at / n_at, n_at))
+    return RiskCoverage(coverage=n_answered / len(truth), risk=n_wrong / n_answered)
+
+
 def speaker_bootstrap(
     targets: npt.ArrayLike,
     probabilities: npt.ArrayLike,
     speakers: Sequence[str | None],
     *,
-    n_resamples: int = 1000,
+    n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """Return 95 % percentile intervals of "uar", "accuracy" and "macro_f1" from resampling speakers with replacement.
+    """Return 95 % percentile intervals of "uar", "accuracy", "macro_f1" and "ece" from resampling speakers.
+
+    The percentile method: B. Efron, R. J. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. See
+    `resample_speakers` for arguments and errors; "ece" is there only where probabilities are given.
+
+    Returns:
+        Metric -> (low, high). With a single speaker both are the point estimate: one voice tells no spread.
+    """
+    (resampled,) = resample_speakers(targets, [probabilities], speakers, n_resamples=n_resamples, seed=seed)
+    return {name: interval(values) for name, values in resampled.items()}
+
+
+def interval(values: FloatArray) -> tuple[float, float]:
+    """Return the middle 95 % of resampled values."""
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def resample_speakers(
+    targets: npt.ArrayLike,
+    predictions: Sequence[npt.ArrayLike],
+    speakers: Sequence[str | None],
+    *,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> list[dict[str, FloatArray]]:
+    """Resample speakers with replacement and return the metrics of each set of predictions on the same draws.
 
     The clips of one voice are alike, so that resampling clips makes intervals too narrow. The cluster bootstrap: A. C.
-    Davison, D. V. Hinkley, "Bootstrap Methods and their Application", Cambridge 1997, section 3.8; percentile method:
-    B. Efron, R. J. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. A clip whose speaker is unknown
-    is drawn by itself, so that where no speaker is known this is the plain bootstrap over clips;
-    `describe_resampling` says which.
+    Davison, D. V. Hinkley, "Bootstrap Methods and their Application", Cambridge 1997, section 3.8. Since all sets see
+    the same draws, their differences are paired. A clip whose speaker is unknown is drawn by itself, so that where no
+    speaker is known this is the plain bootstrap over clips; `describe_resampling` says which.
 
     Args:
         targets: Class indices, shape (n_clips,).
-        probabilities: Shape (n_clips, n_labels), or predicted class indices, shape (n_clips,).
+        predictions: Sets of predictions for these clips: probabilities, shape (n_clips, n_labels), or predicted class
+            indices, shape (n_clips,).
         speakers: The speaker of each clip; None where unknown.
         n_resamples: Number of resamples, >= 1.
         seed: Of the random numbers; one seed, one result.
 
     Returns:
-        Metric -> (low, high). With a single speaker both are the point estimate: one voice tells no spread.
+        For each set: "uar", "accuracy", "macro_f1", and "ece" where probabilities were given, shape (n_resamples,).
 
     Raises:
         SettingsError: The arrays are empty or do not fit together.
     """
-    truth, predicted, size = _classes(targets, probabilities)
-    if len(speakers) != len(truth):
-        raise SettingsError(f"{len(speakers)} speakers for {len(truth)} clips; expected one for each clip")
+    answers = [_Answers.of(targets, each) for each in predictions]
+    if len(speakers) != len(answers[0].cells):
+        raise SettingsError(f"{len(speakers)} speakers for {len(answers[0].cells)} clips; expected one for each clip")
     if n_resamples < 1:
         raise SettingsError(f"n_resamples is {n_resamples}; expected at least 1")
-    cells = truth * size + predicted
-    # Clips drawn by themselves differ only in their cell of the confusion matrix: each such cell is one unit that
-    # stands for many, which keeps the draws few however many clips there are.
-    units = [(0, str(cell)) if name is None else (1, name) for cell, name in zip(cells, speakers, strict=True)]
+    # Clips drawn by themselves differ only in where they stand in the tables of each set: those that stand alike are
+    # one unit that stands for many, which keeps the draws few however many clips there are. Only the confidence then
+    # is the mean of many, within one bin.
+    places = zip(*(answer.places() for answer in answers), strict=True)
+    units = [(0, str(place)) if name is None else (1, name) for place, name in zip(places, speakers, strict=True)]
     order = {unit: index for index, unit in enumerate(sorted(set(units)))}
     unit_of_clip = np.array([order[unit] for unit in units])
-    counts = np.bincount(unit_of_clip * size**2 + cells, minlength=len(order) * size**2).reshape(len(order), size**2)
-    stands_for = np.where([kind == 0 for kind, _ in order], counts.sum(axis=1), 1)
-    one_unit = counts / stands_for[:, np.newaxis]
+    n_clips_of = np.bincount(unit_of_clip, minlength=len(order))
+    stands_for = np.where([kind == 0 for kind, _ in order], n_clips_of, 1)
 
     n_units = int(stands_for.sum())
     draws = np.random.default_rng(seed).multinomial(n_units, stands_for / n_units, size=n_resamples)
-    resampled = (draws @ one_unit).reshape(n_resamples, size, size)
-    intervals = {}
-    for name, values in _summarise(resampled).items():
-        low, high = np.percentile(values, [2.5, 97.5])
-        intervals[name] = (float(low), float(high))
-    return intervals
+    return [answer.resampled(draws / stands_for, unit_of_clip) for answer in answers]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Where each clip stands in the confusion matrix and in the reliability diagram of one set of predictions."""
+
+    n_labels: int
+    cells: IntArray
+    bins: IntArray | None
+    gaps: FloatArray | None  # confidence, less 1 where the answer is right
+
+    @staticmethod
+    def of(targets: npt.ArrayLike, predictions: npt.ArrayLike) -> _Answers:
+        truth, predicted, n_labels = _classes(targets, predictions)
+        cells = truth * n_labels + predicted
+        scores = np.asarray(predictions)
+        if scores.ndim != 2:
+            return _Answers(n_labels, cells, None, None)
+        confidence = np.minimum(scores.max(axis=1).astype(np.float64), 1.0)
+        bins = _bins_of(confidence, np.linspace(0.0, 1.0, N_RELIABILITY_BINS + 1))
+        return _Answers(n_labels, cells, bins, confidence - (predicted == truth))
+
+    def places(self) -> list[tuple[int, int]]:
+        """Return the cell and the bin of each clip."""
+        bins = np.zeros_like(self.cells) if self.bins is None else self.bins
+        return list(zip(self.cells.tolist(), bins.tolist(), strict=True))
+
+    def resampled(self, weights: FloatArray, unit_of_clip: IntArray) -> dict[str, FloatArray]:
+        """Return the metrics under weights of the units, shape (n_resamples, n_units)."""
+        n_units, n_cells = weights.shape[1], self.n_labels**2
+        counts = np.bincount(unit_of_clip * n_cells + self.cells, minlength=n_units * n_cells)
+        resampled = weights @ counts.reshape(n_units, n_cells)
+        found = _summarise(resampled.reshape(-1, self.n_labels, self.n_labels))
+        if self.bins is not None:
+            place = unit_of_clip * N_RELIABILITY_BINS + self.bins
+            gaps = np.bincount(place, weights=self.gaps, minlength=n_units * N_RELIABILITY_BINS)
+            by_bin = weights @ gaps.reshape(n_units, N_RELIABILITY_BINS)
+            found["ece"] = np.abs(by_bin).sum(axis=1) / resampled.sum(axis=1)
+        return found
 
 
 def describe_resampling(speakers: Sequence[str | None]) -> str:
@@ -272,6 +376,8 @@ def judge(
     clips: Sequence[Clip],
     *,
     protocol: str,
+    abstained: npt.NDArray[np.bool_] | None = None,
+    allowed_leaks: Sequence[str] = (),
     seed: int = 0,
 ) -> Report:
     """Judge a set of predictions.
@@ -282,12 +388,15 @@ def judge(
         labels: Names of the classes, in order.
         clips: The clip of each row; speakers, genders and intensities are taken from it where known.
         protocol: The protocol's name and what must be said with it; what the intervals resample is added.
+        abstained: Where the model said "unsure", shape (n_clips,); None where it has no threshold.
+        allowed_leaks: Names of the leaks that the reader must know of.
         seed: Of the bootstrap.
 
     Returns:
         The report. Beside the metrics that `Report` names there is "uar_gender_gap" where two genders or more are
-        known: the highest UAR of a gender less the lowest. Groups are kept for "speaker", "gender" and "intensity"
-        where known, and for "corpus" where there is more than one.
+        known: the highest UAR of a gender less the lowest; and "unsure_share" and "answered_error", the share of wrong
+        answers among the others, where a clip was called unsure and another was not. Groups are kept for "speaker",
+        "gender" and "intensity" where known, and for "corpus" where there is more than one.
 
     Raises:
         SettingsError: The arrays are empty or do not fit together.
@@ -303,7 +412,10 @@ def judge(
     groups = _per_group(truth, scores, clips, speakers)
     metrics = {name: float(value) for name, value in _summarise(counts).items()}
     metrics |= {"ece": ece(scores, truth), "nll": nll(scores, truth), "brier": brier(scores, truth)}
-    metrics["n_clips"] = len(truth)
+    metrics |= {"aurc": risk_coverage(scores, truth).area, "n_clips": len(truth)}
+    if abstained is not None and abstained.any() and not abstained.all():
+        metrics["unsure_share"] = float(abstained.mean())
+        metrics["answered_error"] = 1.0 - accuracy(truth[~abstained], scores[~abstained])
     by_gender = [values["uar"] for values in groups.get("gender", {}).values()]
     if len(by_gender) > 1:
         metrics["uar_gender_gap"] = max(by_gender) - min(by_gender)
@@ -315,7 +427,48 @@ def judge(
         confusion=tuple(tuple(row) for row in counts.tolist()),
         intervals=speaker_bootstrap(truth, scores, speakers, seed=seed),
         protocol="; ".join(part for part in (protocol, describe_resampling(speakers)) if part),
+        allowed_leaks=tuple(allowed_leaks),
     )
+
+
+def over_seeds(
+    reports: Sequence[Report],
+    targets: npt.ArrayLike,
+    probabilities: Sequence[npt.ArrayLike],
+    speakers: Sequence[str | None],
+    *,
+    seed: int = 0,
+) -> SeedSummary:
+    """Sum up what several seeds gave on the same clips.
+
+    Args:
+        reports: One for each seed.
+        targets: Class indices, shape (n_clips,).
+        probabilities: Of each seed, shape (n_clips, n_labels).
+        speakers: The speaker of each clip; None where unknown.
+        seed: Of the bootstrap.
+
+    Returns:
+        Mean and standard deviation of every metric that all seeds have; intervals are of the mean, speakers resampled.
+
+    Raises:
+        SettingsError: The arrays are empty or do not fit together.
+    """
+    shared = [name for name in reports[0].metrics if all(name in report.metrics for report in reports)]
+    values = {name: [report.metrics[name] for report in reports] for name in shared if name != "n_clips"}
+    resampled = resample_speakers(targets, probabilities, speakers, seed=seed)
+    return SeedSummary(
+        n_seeds=len(reports),
+        mean={name: statistics.fmean(found) for name, found in values.items()},
+        std={name: statistics.stdev(found) if len(found) > 1 else 0.0 for name, found in values.items()},
+        intervals={name: interval(mean_of(resampled, name)) for name in resampled[0]},
+    )
+
+
+def mean_of(resampled: Sequence[Mapping[str, FloatArray]], name: str) -> FloatArray:
+    """Return the mean of one metric over sets of predictions that `resample_speakers` resampled together."""
+    mean: FloatArray = np.mean([each[name] for each in resampled], axis=0)
+    return mean
 
 
 def speaker_names(clips: Sequence[Clip]) -> list[str | None]:
@@ -387,6 +540,11 @@ def _indices(values: npt.ArrayLike, what: str) -> IntArray:
     if array.min() < 0:
         raise SettingsError(f"class index {array.min()} in {what}; expected 0 or more")
     return array.astype(np.int64)
+
+
+def _bins_of(confidence: FloatArray, edges: FloatArray) -> IntArray:
+    """Return the index of the bin (edges[m], edges[m + 1]] of each confidence in (0, 1]."""
+    return np.searchsorted(edges, confidence, side="left") - 1
 
 
 def _summarise(counts: npt.NDArray[np.generic]) -> dict[str, FloatArray]:

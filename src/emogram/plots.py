@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from emogram import files
+from emogram import files, metrics
 from emogram.config import SpectrogramConfig
 from emogram.errors import MissingExtraError, SettingsError
 from emogram.metrics import ReliabilityBins, reliability_bins, speaker_genders
-from emogram.records import Clip, CorpusPair, Prediction, Report
+from emogram.records import Clip, CorpusPair, Difference, Prediction, Report
 from emogram.spectrogram import band_centres_hz
 
 if TYPE_CHECKING:
@@ -306,6 +307,60 @@ def _wilson(bins: ReliabilityBins) -> tuple[FloatArray, FloatArray]:
     return middle - half, middle + half
 
 
+def risk_coverage(
+    targets: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    path: Path,
+    *,
+    title: str,
+    abstained: npt.NDArray[np.bool_] | None = None,
+) -> None:
+    """Write `draw_risk_coverage` as PNG."""
+    _save(draw_risk_coverage(targets, probabilities, title=title, abstained=abstained), path)
+
+
+def draw_risk_coverage(
+    targets: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    *,
+    title: str,
+    abstained: npt.NDArray[np.bool_] | None = None,
+) -> Figure:
+    """Draw how often the model errs when it answers only the clips that it is surest of.
+
+    Beside the curve stand the best there could be with as many errors, and the error without any choice.
+
+    Args:
+        targets: Class indices, shape (n_clips,).
+        probabilities: Shape (n_clips, n_labels).
+        title: Model and protocol.
+        abstained: Where the model says "unsure", shape (n_clips,), to be marked.
+    """
+    curve = metrics.risk_coverage(probabilities, targets)
+    error = float(curve.risk[-1])
+    figure = _figure(4.8, 3.9, "Risk and coverage", title)
+    axes = figure.add_subplot()
+    axes.axhline(error, color=INK, ls=":", lw=1.2, zorder=1, label=f"all answered: {_percent(error)} wrong")
+    # Were all wrong answers less sure than all right ones, only they would be left to add.
+    best = np.maximum(0.0, curve.coverage - (1.0 - error)) / curve.coverage
+    axes.plot(curve.coverage, best, color=GREY, ls="--", lw=1.2, zorder=2, label="best possible order")
+    axes.plot(curve.coverage, curve.risk, color=BLUE, lw=1.6, zorder=3, label=f"surest first: area {curve.area:.3f}")
+    if abstained is not None and abstained.any() and not abstained.all():
+        wrong = np.asarray(probabilities).argmax(axis=1) != np.asarray(targets)
+        answered, risk = float(1.0 - abstained.mean()), float(wrong[~abstained].mean())
+        label = f"unsure left out: {_percent(answered)} answered, {_percent(risk)} wrong"
+        axes.plot(answered, risk, "D", ms=6, color=VERMILION, zorder=4, label=label)
+    axes.set_xlim(0.0, 1.0)
+    axes.set_ylim(0.0, min(1.0, 1.15 * max(error, float(curve.risk[len(curve.risk) // 20 :].max()), 0.05)))
+    axes.set_xlabel("share of clips answered (coverage)")
+    axes.set_ylabel("share of wrong answers (risk)")
+    axes.xaxis.set_major_formatter(_percent_formatter())
+    axes.yaxis.set_major_formatter(_percent_formatter())
+    _style(axes, grid="both")
+    _legend(figure, axes)
+    return figure
+
+
 def per_group(report: Report, kind: str, path: Path, *, genders: Mapping[str, str] | None = None) -> None:
     """Write `draw_per_group` as PNG."""
     _save(draw_per_group(report, kind, genders=genders), path)
@@ -366,6 +421,102 @@ def draw_per_group(report: Report, kind: str, *, genders: Mapping[str, str] | No
     _style(axes, grid="x")
     axes.tick_params(axis="y", length=0)
     _legend(figure, axes)
+    return figure
+
+
+def differences(found: Sequence[Difference], path: Path, *, title: str) -> None:
+    """Write `draw_differences` as PNG."""
+    _save(draw_differences(found, title=title), path)
+
+
+def draw_differences(found: Sequence[Difference], *, title: str) -> Figure:
+    """Draw paired differences between models with their intervals, one line each (a forest plot).
+
+    Args:
+        found: As `compare` returns them, at least one.
+        title: What was compared, and on what.
+    """
+    letters = max(len(each.first) + len(each.second) for each in found)
+    figure = _figure(4.6 + 0.07 * letters, 0.42 * len(found) + 1.3, "Differences, paired by clip", title)
+    axes = figure.add_subplot()
+    axes.axvline(0.0, color=INK, ls="--", lw=1.2, zorder=1)
+    looks = {"uar": ("UAR", BLUE, "o"), "accuracy": ("accuracy", VERMILION, "s")}
+    for metric, (name, colour, marker) in looks.items():
+        rows = [row for row, each in enumerate(found) if each.metric == metric]
+        axes.hlines(rows, [found[i].low for i in rows], [found[i].high for i in rows], color=colour, lw=2.0, zorder=2)
+        axes.plot([found[i].value for i in rows], rows, marker, ms=6, color=colour, zorder=3, label=name, ls="none")
+    for row, each in enumerate(found):
+        axes.annotate(
+            f"{100 * each.value:+.1f}",
+            (each.value, row),
+            xytext=(0, 7),
+            textcoords="offset points",
+            ha="center",
+            size=SMALL_SIZE,
+            color=INK,
+        )
+    axes.set_yticks(range(len(found)), [_plain(f"{each.first} less {each.second}") for each in found])
+    axes.set_ylim(len(found) - 0.3, -0.8)
+    widest = 1.15 * max(max(abs(each.low), abs(each.high)) for each in found) or 0.01
+    axes.set_xlim(-widest, widest)
+    axes.set_xlabel("difference, with its 95 % interval; right of the line the first is better")
+    axes.xaxis.set_major_formatter(_percent_formatter(decimals=None))
+    _style(axes, grid="x")
+    axes.tick_params(axis="y", length=0)
+    _legend(figure, axes)
+    return figure
+
+
+def speaker_scatter(
+    per_speaker: Mapping[str, Mapping[str, float]], path: Path, *, title: str, genders: Mapping[str, str] | None = None
+) -> None:
+    """Write `draw_speaker_scatter` as PNG."""
+    _save(draw_speaker_scatter(per_speaker, title=title, genders=genders), path)
+
+
+def draw_speaker_scatter(
+    per_speaker: Mapping[str, Mapping[str, float]], *, title: str, genders: Mapping[str, str] | None = None
+) -> Figure:
+    """Draw the UAR of each speaker under one model against that under another, one panel for each pair of models.
+
+    Args:
+        per_speaker: Model -> speaker -> UAR; at least two models, with the same speakers.
+        title: What was compared, and on what.
+        genders: Speaker -> gender, which then gives the dots colour and form.
+    """
+    pairs = list(combinations(per_speaker, 2))
+    n_columns = min(3, len(pairs))
+    n_rows = -(-len(pairs) // n_columns)
+    figure = _figure(max(4.2, 3.2 * n_columns), 3.4 * n_rows + 0.3, "UAR of each speaker", title)
+    grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel().tolist()
+    known = sorted(set((genders or {}).values()))
+    for axes, (one, other) in zip(grid, pairs, strict=False):
+        axes.plot([0, 1], [0, 1], color=INK, ls=":", lw=1.2)
+        for index, gender in enumerate([*known, None]):
+            names = [name for name in per_speaker[one] if (genders or {}).get(name) == gender]
+            if not names:
+                continue
+            colour = GREY if gender is None and known else GROUP_COLOURS[index % len(GROUP_COLOURS)]
+            axes.plot(
+                [per_speaker[one][name] for name in names],
+                [per_speaker[other][name] for name in names],
+                "os^D"[index % 4],
+                ms=5,
+                color=colour,
+                alpha=0.8,
+                label=_plain(gender) if gender else None,
+            )
+        axes.set_xlim(0.0, 1.0)
+        axes.set_ylim(0.0, 1.0)
+        axes.set_aspect("equal")
+        axes.set_xlabel(_plain(_shorten(one, 40)))
+        axes.set_ylabel(_plain(_shorten(other, 40)))
+        axes.xaxis.set_major_formatter(_percent_formatter())
+        axes.yaxis.set_major_formatter(_percent_formatter())
+        _style(axes, grid="both")
+    for axes in grid[len(pairs) :]:
+        axes.set_axis_off()
+    _legend(figure, grid[0])
     return figure
 
 
@@ -569,6 +720,7 @@ def save_all(
     *,
     clips: Sequence[Clip] = (),
     calibrated: npt.ArrayLike | None = None,
+    abstained: npt.NDArray[np.bool_] | None = None,
 ) -> list[Path]:
     """Write every plot that applies into a run's `plots/` folder.
 
@@ -580,10 +732,12 @@ def save_all(
         folder: Made where missing.
         clips: The clips judged, whose genders colour the plot of speakers.
         calibrated: Probabilities after calibration, where `probabilities` are those before.
+        abstained: Where the model says "unsure", shape (n_clips,).
 
     Returns:
         The files written: confusion_matrix.png, per_class_accuracy.png, train_val_accuracy.png, loss.png,
-        reliability.png, per_speaker.png, per_gender.png, per_intensity.png and per_corpus.png, as far as they apply.
+        reliability.png, risk_coverage.png, per_speaker.png, per_gender.png, per_intensity.png and per_corpus.png, as
+        far as they apply.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -597,6 +751,8 @@ def save_all(
         figures["train_val_accuracy"] = draw_train_val_accuracy(history, title=report.protocol)
         figures["loss"] = draw_loss(history, title=report.protocol)
     figures["reliability"] = draw_reliability(targets, probabilities, title=report.protocol, calibrated=calibrated)
+    answers = probabilities if calibrated is None else calibrated
+    figures["risk_coverage"] = draw_risk_coverage(targets, answers, title=report.protocol, abstained=abstained)
     genders = speaker_genders(clips)
     for kind in report.per_group:
         figures[f"per_{kind}"] = draw_per_group(report, kind, genders=genders if kind == "speaker" else None)
@@ -684,10 +840,10 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
-def _percent_formatter() -> Any:
+def _percent_formatter(*, decimals: int | None = 0) -> Any:
     from matplotlib.ticker import PercentFormatter
 
-    return PercentFormatter(1.0, decimals=0, symbol=" %")
+    return PercentFormatter(1.0, decimals=decimals, symbol=" %")
 
 
 def _whole_numbers() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,14 @@ class Report:
 
     Attributes:
         labels: Labels in order, shared by all arrays below.
-        metrics: "uar", "accuracy", "macro_f1", "ece", "nll", "brier", and "n_clips"; fractions, not percent.
+        metrics: "uar", "accuracy", "macro_f1", "ece", "nll", "brier", "aurc" (area under the risk-coverage curve), and
+            "n_clips"; fractions, not percent.
         per_class: label -> {"precision", "recall", "f1", "support"}.
         per_group: group kind ("speaker", "gender", ...) -> group -> {"uar", "accuracy", "n_clips"}.
         confusion: Counts, row = true label, column = predicted label.
         intervals: metric -> (low, high), 95 %, resampling speakers.
         protocol: The protocol's name and what must be said with it.
+        allowed_leaks: Leaks that were found and allowed, in words; see `leaks`.
     """
 
     labels: tuple[str, ...]
@@ -106,11 +108,13 @@ class Report:
     confusion: tuple[tuple[int, ...], ...]
     intervals: Mapping[str, tuple[float, float]]
     protocol: str
+    allowed_leaks: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists, ready for JSON."""
         return {
             "protocol": self.protocol,
+            "allowed_leaks": list(self.allowed_leaks),
             "labels": list(self.labels),
             "metrics": dict(self.metrics),
             "intervals": {name: list(interval) for name, interval in self.intervals.items()},
@@ -120,4 +124,62 @@ class Report:
                 for kind, groups in self.per_group.items()
             },
             "confusion": [list(row) for row in self.confusion],
+        }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much one model is better than another on the same clips.
+
+    Attributes:
+        metric: "uar" or "accuracy".
+        first: Name of one model.
+        second: Name of the other.
+        value: Figure of `first` less that of `second`, means over their seeds.
+        low: Lower end of its 95 % interval, resampling speakers.
+        high: Upper end.
+        probability: Share of the resamples in which `first` is better, ties counted half.
+    """
+
+    metric: str
+    first: str
+    second: str
+    value: float
+    low: float
+    high: float
+    probability: float
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0.0 or self.high < 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a plain dict, ready for JSON and CSV."""
+        return {**asdict(self), "told_apart": self.told_apart}
+
+
+@dataclass(frozen=True)
+class SeedSummary:
+    """What several seeds gave on the same clips.
+
+    Attributes:
+        n_seeds: Number of seeds.
+        mean: Metric -> mean over the seeds.
+        std: Metric -> standard deviation over the seeds (n - 1); 0 for one seed.
+        intervals: Metric -> (low, high), 95 %, of the mean over the seeds, resampling speakers.
+    """
+
+    n_seeds: int
+    mean: Mapping[str, float]
+    std: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dicts and lists, ready for JSON."""
+        return {
+            "n_seeds": self.n_seeds,
+            "mean": dict(self.mean),
+            "std": dict(self.std),
+            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
         }

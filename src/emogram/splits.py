@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from emogram import leaks
 from emogram.config import SplitConfig
 from emogram.dataset import Dataset, Indices
 from emogram.errors import CorpusError, SettingsError
@@ -28,6 +29,7 @@ class Split:
         test: Of those that judge, looked at once; empty where the split has none, as RANDOM80.
         protocol: What must stand beside every figure.
         warnings: What the reader should know.
+        allowed_leaks: Leaks that were found and allowed, in words; the protocol tells of them too.
     """
 
     train: Indices
@@ -35,6 +37,12 @@ class Split:
     test: Indices
     protocol: str
     warnings: tuple[str, ...] = ()
+    allowed_leaks: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, Indices]:
+        """The three sets by name."""
+        return dict(zip(PARTS, (self.train, self.validation, self.test), strict=True))
 
     def judging(self) -> tuple[str, Indices]:
         """Return the name and clips of the part that judges: the test part, else the validation part."""
@@ -42,12 +50,13 @@ class Split:
 
 
 def make_split(dataset: Dataset, config: SplitConfig) -> Split:
-    """Part a dataset as asked, and refuse what would leak. Corpora that are `training_only` train, whatever is asked.
+    """Part a dataset as asked, and refuse what would leak; see `leaks`. Corpora that are `training_only` just train.
 
     Raises:
         SettingsError: The settings contradict one another, or name speakers or files that are not there.
         CorpusError: The corpus cannot be parted so: unknown speakers, too few of them, a class without training
-            clips or with a single clip, the same speaker or the same recording on two sides.
+            clips or with a single clip, the same speaker; or, unless leaks are allowed, the same recording or an
+            augmented copy of it on two sides, or a recording with two labels.
     """
     if len(dataset.labels) < 2:
         raise CorpusError(f"only one class, '{dataset.labels[0]}'; at least two are needed to tell them apart")
@@ -75,7 +84,29 @@ def make_split(dataset: Dataset, config: SplitConfig) -> Split:
         warnings=split.warnings,
     )
     _check(dataset, split)
-    return split if config.judge_on == "test" else _without_test(split)
+    if config.judge_on == "validation":
+        split = _without_test(split)
+    warnings, allowed = leaks.guard(
+        [
+            *leaks.shared_recordings(dataset, split.parts),
+            *leaks.contradicting_labels(dataset, split.parts),
+            *leaks.augmented_copies(dataset, split.parts),
+            # Of a split at random `RANDOM_WARNING` says that speakers are shared.
+            *(
+                []
+                if RANDOM_WARNING in split.warnings
+                else leaks.shared_speakers(speakers_of(dataset.clips), split.parts)
+            ),
+            *leaks.chosen_on_judges(split.parts),
+        ],
+        allow=config.allow_leaks,
+    )
+    return replace(
+        split,
+        protocol=leaks.with_allowed(split.protocol, allowed),
+        warnings=(*split.warnings, *warnings),
+        allowed_leaks=allowed,
+    )
 
 
 def _without_test(split: Split) -> Split:
@@ -158,12 +189,9 @@ def _by_speakers(dataset: Dataset, config: SplitConfig) -> Split:
         n_validation = min(n_validation, len(names) - n_test - 1)
         test += sorted(shuffled[:n_test])
         validation += sorted(shuffled[n_test : n_test + n_validation])
-    warnings: tuple[str, ...] = ()
-    if not test:
-        warnings = ("no test part, for want of speakers or a share: judged on the validation speakers, who also chose",)
     judged = f"test speakers {', '.join(test)}" if test else f"validation speakers {', '.join(validation)}"
     says = f"split by speaker (seed {config.split_seed}): {judged} never heard in training"
-    return _parted(dataset, validation=validation, test=test, protocol=says, warnings=warnings)
+    return _parted(dataset, validation=validation, test=test, protocol=says)
 
 
 def _speakers_by_corpus(dataset: Dataset) -> list[list[str]]:
@@ -205,16 +233,10 @@ def _by_lists(dataset: Dataset, config: SplitConfig) -> Split:
             name = dataset.clips[min(one & other)].path.name
             raise SettingsError(f"{len(one & other)} clips stand in both the {first} and {second} list, {name} first")
     parts = [np.asarray(sorted(part), dtype=np.intp) for part in (train, validation, test)]
-    warnings = []
     speakers = speakers_of(dataset.clips)
     shared = {speakers[i] for i in train} & {speakers[i] for i in validation | test} - {None}
-    if shared:
-        warnings.append(
-            f"the lists share {len(shared)} speakers between training and the other parts, so the figure is inflated "
-            "and says nothing about voices never heard"
-        )
     says = "given lists" + ("; speakers shared" if shared else "")
-    return Split(parts[0], parts[1], parts[2], says, tuple(warnings))
+    return Split(parts[0], parts[1], parts[2], says)
 
 
 def _named_in(file: Path, dataset: Dataset) -> set[int]:
@@ -258,34 +280,15 @@ def _check(dataset: Dataset, split: Split) -> None:
             f"no training clip of {', '.join(absent)}; every class needs clips of at least two speakers (or two clips, "
             "at random): add some, or leave the class out"
         )
-    _refuse_doubles(dataset, split)
-
-
-def _refuse_doubles(dataset: Dataset, split: Split) -> None:
-    """Refuse the same recording on two sides, or with two labels where training would see both."""
-    part_of: dict[str, tuple[str, int]] = {}
-    for name, part in zip(PARTS, (split.train, split.validation, split.test), strict=True):
-        for index in part.tolist():
-            content = dataset.samples[index].content
-            other_name, other = part_of.setdefault(content, (name, index))
-            if other_name != name:
-                raise CorpusError(
-                    f"the same recording stands in {other_name} and {name}: {dataset.clips[other].path.name} and "
-                    f"{dataset.clips[index].path.name}; remove one of them, or part by speaker"
-                )
-            if dataset.targets[index] != dataset.targets[other]:
-                raise CorpusError(
-                    f"the same recording has two labels: {dataset.clips[other].path} is '{dataset.clips[other].label}' "
-                    f"and {dataset.clips[index].path} is '{dataset.clips[index].label}'; remove one of them"
-                )
 
 
 def describe_split(dataset: Dataset, split: Split, config: SplitConfig) -> dict[str, object]:
     """Return how clips were parted, for `model.json`: settings; number, content and speakers of each part's clips."""
     speakers = np.asarray([speaker or "" for speaker in speakers_of(dataset.clips)])
-    parts = dict(zip(PARTS, (split.train, split.validation, split.test), strict=True))
+    parts = split.parts
+    # What was not asked for is left out; 0 is a fold like any other.
     return {
-        **{name: value for name, value in config.to_dict().items() if value not in ([], "")},
+        **{name: value for name, value in config.to_dict().items() if value not in ([], "") and value is not False},
         # Speakers below are named with their corpus before them where there are several.
         "corpora": sorted({clip.corpus for clip in dataset.clips}),
         **{f"n_{name}": len(part) for name, part in parts.items()},

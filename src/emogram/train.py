@@ -18,7 +18,16 @@ import tomli_w
 from emogram import __version__
 from emogram.backend import keras
 from emogram.batches import TrainingBatches
-from emogram.bundle import KERAS_FILE, ONNX_FILE, Bundle, ModelInfo, TrainingCorpus, model_card, seal
+from emogram.bundle import (
+    KERAS_FILE,
+    ONNX_FILE,
+    Bundle,
+    ModelInfo,
+    TrainingCorpus,
+    model_card,
+    seal,
+    write_known_clips,
+)
 from emogram.calibration import choose_threshold, fit_temperature, soften
 from emogram.callbacks import EmphasizeHard, History, KeepBest, Record, Tell, Validate
 from emogram.classifier import Classifier
@@ -235,11 +244,12 @@ def finish(
     groups = dataset.same_length_groups(split.validation, most=4)
     export_onnx(best, folder / ONNX_FILE, samples=[dataset.inputs(split.validation[group]) for group in groups])
     info = describe_model(corpus, dataset, split, config, start=start)
+    write_known_clips(folder, known_clips(dataset, split, start))
     classifier = Classifier(seal(folder, info, model_card(info)))
     raw = clip_probabilities(classifier, dataset, split.validation)
     targets = dataset.targets[split.validation]
     temperature = fit_temperature(raw, targets)
-    threshold = choose_threshold(soften(raw, temperature), targets)
+    abstention = choose_threshold(soften(raw, temperature), targets, target_error=config.train.target_error)
     part, indices = split.judging()
     judged = soften(clip_probabilities(classifier, dataset, indices, progress=progress), temperature)
     protocol = info.protocol
@@ -253,19 +263,30 @@ def finish(
         protocol=protocol,
         history=history,
         temperature=temperature,
-        threshold=threshold,
+        threshold=abstention.threshold,
+        allowed_leaks=split.allowed_leaks,
     )
     report = judgement.report
     final = info.model_copy(
         update={
             "temperature": temperature,
-            "abstain_threshold": threshold,
+            "abstain_threshold": abstention.threshold,
+            "target_error": config.train.target_error,
+            "answered_error": abstention.error,
+            "unsure_share": abstention.unsure_share,
             "protocol": protocol,
             "metrics": dict(report.metrics),
         }
     )
     seal(folder, final, model_card(final, report=report))
     return judgement
+
+
+def known_clips(dataset: Dataset, split: Split, start: Bundle | None) -> dict[str, set[str]]:
+    """Return the hashes of the clips that trained and chose a model; of the model before it all count as training."""
+    known = {name: {dataset.samples[index].content for index in split.parts[name]} for name in ("train", "validation")}
+    before = (start.known_clips() if start else None) or {}
+    return {**known, "train": known["train"].union(*before.values())}
 
 
 def describe_model(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,16 @@ from typing import Any
 from emogram.bundle import ModelInfo
 from emogram.errors import InputError, SettingsError
 from emogram.files import write_json, writing
-from emogram.records import Clip, CorpusPair, Prediction, Report
+from emogram.records import Clip, CorpusPair, Difference, Prediction, Report
 
 RESULT_SCHEMA = "emogram.result/1"
 
+METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.csv"
+
 PREDICTION_COLUMNS = ("file", "label", "speaker", "corpus", "predicted", "confidence", "abstained")
+TIME_COLUMNS = ("start_s", "end_s")  # where a clip is not a whole file
+EXTRA_COLUMNS = ("gender", "intensity", "fold", "seed")  # of `Clip.extra`, where a clip has them
 
 
 def result_dict(
@@ -69,8 +75,8 @@ def result_dict(
 def write_predictions_csv(path: Path, rows: Iterable[tuple[Clip, Prediction]], *, labels: Sequence[str]) -> None:
     """Write clips with what was said of them, one row a clip.
 
-    Columns: `PREDICTION_COLUMNS` (`label` is the true one, `predicted` the model's), then the probability of each label
-    under its name.
+    Columns: `PREDICTION_COLUMNS` (`label` is the true one, `predicted` the model's), those of `TIME_COLUMNS` and
+    `EXTRA_COLUMNS` that any clip has a value for, then the probability of each label under its name.
 
     Args:
         path: The CSV file.
@@ -80,6 +86,9 @@ def write_predictions_csv(path: Path, rows: Iterable[tuple[Clip, Prediction]], *
     Raises:
         OutputError: The file cannot be written.
     """
+    said = list(rows)
+    optional = [_optional(clip) for clip, _ in said]
+    columns = [name for name in (*TIME_COLUMNS, *EXTRA_COLUMNS) if any(values[name] for values in optional)]
     lines = (
         [
             str(clip.path),
@@ -89,11 +98,19 @@ def write_predictions_csv(path: Path, rows: Iterable[tuple[Clip, Prediction]], *
             prediction.label,
             _text(prediction.confidence),
             "true" if prediction.abstained else "false",
+            *(values[name] for name in columns),
             *(_text(prediction.scores[label]) for label in labels),
         ]
-        for clip, prediction in rows
+        for (clip, prediction), values in zip(said, optional, strict=True)
     )
-    _write_csv(path, [*PREDICTION_COLUMNS, *labels], lines)
+    _write_csv(path, [*PREDICTION_COLUMNS, *columns, *labels], lines)
+
+
+def _optional(clip: Clip) -> dict[str, str]:
+    """Return what not every clip has, by column; "" where it has it not."""
+    start_s = f"{clip.start_s}" if clip.start_s or clip.end_s is not None else ""
+    end_s = "" if clip.end_s is None else f"{clip.end_s}"
+    return {"start_s": start_s, "end_s": end_s} | {name: clip.extra.get(name, "") for name in EXTRA_COLUMNS}
 
 
 def write_corpus_pairs(path: Path, pairs: Iterable[CorpusPair]) -> None:
@@ -116,13 +133,41 @@ def write_corpus_pairs(path: Path, pairs: Iterable[CorpusPair]) -> None:
     _write_csv(path, header, lines)
 
 
-def write_metrics(path: Path, report: Report) -> None:
-    """Write a report as JSON; a metric that does not exist (NaN) becomes null.
+def write_differences(path: Path, differences: Iterable[Difference]) -> None:
+    """Write what `compare` found, one row for each pair of models and metric.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    write_json(path, report.to_dict())
+    columns = ("metric", "first", "second", "value", "low", "high", "probability")
+    lines = (
+        [value if isinstance(value, str) else _text(value) for value in (getattr(each, name) for name in columns)]
+        for each in differences
+    )
+    _write_csv(path, columns, lines)
+
+
+def write_groups(path: Path, report: Report) -> None:
+    """Write the figures of each speaker, gender, intensity and corpus, one row a group.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    lines = (
+        [kind, group, _text(values["uar"]), _text(values["accuracy"]), _text(values["n_clips"])]
+        for kind, groups in report.per_group.items()
+        for group, values in groups.items()
+    )
+    _write_csv(path, ["kind", "group", "uar", "accuracy", "n_clips"], lines)
+
+
+def write_metrics(path: Path, report: Report, *, also: Mapping[str, Any] = types.MappingProxyType({})) -> None:
+    """Write a report as JSON, with further facts beside it; a metric that does not exist (NaN) becomes null.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    write_json(path, {**report.to_dict(), **also})
 
 
 def write_history(path: Path, columns: Mapping[str, Sequence[float]]) -> None:
