@@ -24,7 +24,7 @@ FLOORS = (
     "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
     "metrics", "calibration", "plots",
     "bundle", "pretraining", "classifier", "writers", "testing", "export", "callbacks", "judging",
-    "train", "evaluate", "jobs", "crossval", "crosscorpus", "demo",
+    "train", "evaluate", "robustness", "jobs", "crossval", "crosscorpus", "demo",
     "settings", "doctor", "console", "cli", "__main__",
 )  # fmt: skip
 

@@ -70,9 +70,9 @@ def evaluate(
         raise SettingsError(f"part '{part}'; expected one of {', '.join(PARTS)}")
     classifier = Classifier.load(model)
     info = classifier.info
-    config = _input_settings(info, corpus)
+    config = input_settings(info, corpus)
     dataset = load_dataset(corpus, config, labels=info.labels, cache=cache, workers=workers, progress=progress)
-    indices = _part_of(dataset, info, part)
+    indices = part_of(dataset, info, part)
     heard = info.heard("train")
     clips = [dataset.clips[index] for index in indices]
     # Speaker "01" of another corpus is another person.
@@ -97,7 +97,12 @@ def evaluate(
     return EvaluateResult(judgement.report, out, dataset.failed, tuple(warnings), judgement.plots)
 
 
-def _input_settings(info: ModelInfo, corpus: Corpus) -> SpectrogramConfig:
+def input_settings(info: ModelInfo, corpus: Corpus) -> SpectrogramConfig:
+    """Return how the clips of a corpus become input of a model.
+
+    Raises:
+        ModelError: The model does not take this kind of corpus.
+    """
     config = info.spectrogram
     if corpus.kind == "audio":
         if config is None:
@@ -111,7 +116,13 @@ def _input_settings(info: ModelInfo, corpus: Corpus) -> SpectrogramConfig:
     return config or SpectrogramConfig(kind="picture", picture_size=int(info.input_shape[0] or 0))
 
 
-def _part_of(dataset: Dataset, info: ModelInfo, part: str) -> Indices:
+def part_of(dataset: Dataset, info: ModelInfo, part: str) -> Indices:
+    """Return all clips, or those of the speakers that the model's own split set aside; see `evaluate`.
+
+    Raises:
+        SettingsError: The model's split set no such speakers aside.
+        CorpusError: None of them is in the dataset.
+    """
     everything = np.arange(len(dataset))
     if part == "all":
         return everything
