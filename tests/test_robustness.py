@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 
 import numpy as np
@@ -61,33 +62,24 @@ def test_each_fold_is_judged_on_its_own_speakers_as_prediction_would(folds, voic
     result = judged(folds, voices_corpus, tmp_path, conditions=names)
     assert (result.n_models, result.n_clips, result.warnings) == (4, 32, ())
     truth = [LABELS.index(clip.label) for clip in voices_corpus.clips]
+    waveforms = [audio.load_clip(clip, sample_rate=16000) for clip in voices_corpus.clips]
+    contents = [hashlib.sha256(waveform.tobytes()).hexdigest()[:32] for waveform in waveforms]
+    models = {path: Classifier.load(path) for _, path in find_models(folds).values()}
     for score in result.scores:
+        change = CONDITIONS.get(score.condition)
         expected = []
         for seed in (0, 3):
             said = []
-            for clip in voices_corpus.clips:
+            for clip, waveform, content in zip(voices_corpus.clips, waveforms, contents, strict=True):
                 fold = [clip.speaker in speakers for speakers in FOLDS].index(True)
-                waveform = audio.load_clip(clip, sample_rate=16000)
-                if score.condition != "clean":
-                    change = CONDITIONS[score.condition]
-                    content = contents(voices_corpus)[clip.path]
-                    waveform = degrade(waveform, 16000, change, rng_of(content, change.kind))
-                classifier = Classifier.load(folds / f"seed-{seed}" / f"fold-{fold}")
-                said.append(LABELS.index(classifier.predict(waveform, sample_rate=16000).label))
+                heard = waveform if change is None else degrade(waveform, 16000, change, rng_of(content, change.kind))
+                answer = models[folds / f"seed-{seed}" / f"fold-{fold}"].predict(heard, sample_rate=16000)
+                said.append(LABELS.index(answer.label))
             expected.append(metrics.uar(truth, said))
         assert score.per_seed == pytest.approx(expected)
         assert score.uar == pytest.approx(np.mean(expected))
         assert score.loss == pytest.approx(result.scores[0].uar - score.uar)
     assert [score.condition for score in result.scores] == ["clean", *names]
-
-
-def contents(corpus):
-    import hashlib
-
-    return {
-        clip.path: hashlib.sha256(audio.load_clip(clip, sample_rate=16000).tobytes()).hexdigest()[:32]
-        for clip in corpus.clips
-    }
 
 
 def test_results_are_written_and_the_cache_changes_nothing(folds, voices_corpus, tmp_path):
