@@ -24,7 +24,7 @@ FLOORS = (
     "copies", "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
     "metrics", "calibration", "plots",
     "bundle", "pretraining", "classifier", "writers", "predictions", "testing", "export", "callbacks", "judging",
-    "train", "evaluate", "compare", "jobs", "crossval", "crosscorpus", "demo",
+    "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "demo",
     "settings", "doctor", "console", "cli", "__main__",
 )  # fmt: skip
 

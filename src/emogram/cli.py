@@ -739,6 +739,59 @@ def compare(
     return 0
 
 
+@command(app)
+def robustness(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model folder, a run folder, or the folder of a cross-validation.",
+            show_default=False,
+        ),
+    ],
+    corpus: CorpusPath,
+    conditions: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Conditions, such as babble-10,telephone; by default all of them."),
+    ] = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    corpus_name: CorpusName = None,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    workers: Workers = None,
+    json: Json = False,
+) -> int:
+    """Judge models on noisy, reverberant, coded, telephoned and cut clips."""
+    from emogram.doctor import require_plots
+
+    require_plots("judging robustness")
+    found = _find(corpus, corpus_name)
+    folder = _new_folder(out, f"robustness-{found.name}", overwrite=overwrite)
+    from emogram import console
+    from emogram.degrade import CONDITIONS
+    from emogram.robustness import robustness as judge
+
+    names = [name.strip() for name in conditions.split(",") if name.strip()] if conditions else list(CONDITIONS)
+    result = judge(
+        model,
+        found,
+        folder,
+        conditions=names,
+        cache=_cache_folder(cache, no_cache),
+        workers=workers,
+        progress=_progress(),
+    )
+    _notes(result.warnings)
+    if json:
+        _print_json({**result.to_dict(), "out": str(result.out), "failed": _failed_dicts(result.failed)})
+    else:
+        console.show(console.conditions_view(result.scores, title=f"{model}, degraded", protocol=result.protocol))
+    console.failures(result.failed, total=len(found.clips))
+    console.say(f"results: {result.out} (after {console.duration(result.seconds)})")
+    return PARTLY_FAILED if result.failed else 0
+
+
 # ---------------------------------------------------------------- looking at data
 
 

@@ -27,7 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emogram.progress import Progress, Task
-from emogram.records import Clip, CorpusPair, Prediction, Report, SeedSummary
+from emogram.records import Clip, ConditionScore, CorpusPair, Prediction, Report, SeedSummary
 
 if TYPE_CHECKING:  # an error line must not wait for what these import
     from emogram.compare import Comparison
@@ -452,6 +452,25 @@ def _pair_text(pair: CorpusPair) -> Text:
         (f"{percent(pair.uar)}{mark}", "" if pair.within else "bold"),
         f"\n{low:.1f} to {high:.1f}, {len(pair.labels)}",
     )
+
+
+def conditions_view(scores: Sequence[ConditionScore], *, title: str, protocol: str) -> RenderableType:
+    """Return what each condition costs, with intervals."""
+    table = _table("condition", *((name, "right") for name in ("UAR", "95 % interval", "loss", "95 % interval")), "")
+    for score in scores:
+        low, high = (100 * bound for bound in score.interval)
+        least, most = (100 * bound for bound in score.loss_interval)
+        clean = score is scores[0]
+        table.add_row(
+            score.condition,
+            percent(score.uar),
+            f"{low:.1f} to {high:.1f}",
+            "" if clean else f"{100 * score.loss:.1f}",
+            "" if clean else f"{least:.1f} to {most:.1f}",
+            Text(_bar_of(score.uar, 20)),
+            style="bold" if clean else None,
+        )
+    return Group(Text(title, style="bold"), Text(protocol, style="italic"), Text(), table)
 
 
 def checks_table(checks: Sequence[Check]) -> Table:

@@ -77,9 +77,9 @@ def evaluate(
     bundle = open_bundle(model)
     classifier = Classifier(bundle)
     info = classifier.info
-    config = _input_settings(info, corpus)
+    config = input_settings(info, corpus)
     dataset = load_dataset(corpus, config, labels=info.labels, cache=cache, workers=workers, progress=progress)
-    indices = _part_of(dataset, info, part)
+    indices = part_of(dataset, info, part)
     clips = [dataset.clips[index] for index in indices]
     known = bundle.known_clips()
     # Speaker "01" of another corpus is another person.
@@ -119,7 +119,12 @@ def evaluate_predictions(paths: Sequence[Path], out: Path, *, ensemble: bool = F
     return judge_seeds([averaged(said)] if ensemble else in_one_order(said), out)
 
 
-def _input_settings(info: ModelInfo, corpus: Corpus) -> SpectrogramConfig:
+def input_settings(info: ModelInfo, corpus: Corpus) -> SpectrogramConfig:
+    """Return how the clips of a corpus become input of a model.
+
+    Raises:
+        ModelError: The model does not take this kind of corpus.
+    """
     config = info.spectrogram
     if corpus.kind == "audio":
         if config is None:
@@ -133,7 +138,13 @@ def _input_settings(info: ModelInfo, corpus: Corpus) -> SpectrogramConfig:
     return config or SpectrogramConfig(kind="picture", picture_size=int(info.input_shape[0] or 0))
 
 
-def _part_of(dataset: Dataset, info: ModelInfo, part: str) -> Indices:
+def part_of(dataset: Dataset, info: ModelInfo, part: str) -> Indices:
+    """Return all clips, or those of the speakers that the model's own split set aside; see `evaluate`.
+
+    Raises:
+        SettingsError: The model's split set no such speakers aside.
+        CorpusError: None of them is in the dataset.
+    """
     everything = np.arange(len(dataset))
     if part == "all":
         return everything

@@ -21,7 +21,7 @@ from emogram import files, metrics
 from emogram.config import SpectrogramConfig
 from emogram.errors import MissingExtraError, SettingsError
 from emogram.metrics import ReliabilityBins, reliability_bins, speaker_genders
-from emogram.records import Clip, CorpusPair, Difference, Prediction, Report
+from emogram.records import Clip, ConditionScore, CorpusPair, Difference, Prediction, Report
 from emogram.spectrogram import band_centres_hz
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ DOTS_PER_INCH = 200
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 INK, GREY, PALE = "#222222", "#666666", "#D9D9D9"
+_NOISES = {"babble": (BLUE, "o"), "white": (VERMILION, "s")}  # colour and marker of its line
 GROUP_COLOURS = (PURPLE, BLUE, GREEN, VERMILION)
 
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 11.0, 9.0, 7.5  # points, readable when printed at column width
@@ -146,6 +147,53 @@ def draw_per_class_accuracy(report: Report) -> Figure:
     axes.yaxis.set_major_formatter(_percent_formatter())
     _style(axes, grid="y")
     _legend(figure, axes)
+    return figure
+
+
+def conditions(scores: Sequence[ConditionScore], path: Path, *, title: str) -> None:
+    """Write `draw_conditions` as PNG."""
+    _save(draw_conditions(scores, title=title), path)
+
+
+def draw_conditions(scores: Sequence[ConditionScore], *, title: str) -> Figure:
+    """Draw the UAR under each condition with its interval: noise over its level on the left, the rest on the right.
+
+    Args:
+        scores: The first is the clean one; the name of noise ends in "-" and its signal-to-noise ratio in dB.
+        title: What was judged, and how.
+    """
+    clean, *others = scores
+    noise: dict[str, list[tuple[float, ConditionScore]]] = {}
+    rest = []
+    for score in others:
+        kind, _, level = score.condition.partition("-")
+        if kind in _NOISES and level.isdigit():
+            noise.setdefault(kind, []).append((float(level), score))
+        else:
+            rest.append(score)
+    figure = _figure(7.4, 3.9, "Accuracy under degraded sound", title)
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes in (left, right):
+        axes.axhspan(*clean.interval, color=PALE, alpha=0.6, lw=0, zorder=0)
+        axes.axhline(clean.uar, color=INK, ls="--", lw=1.2, zorder=1, label=f"clean {_percent(clean.uar)}")
+        _style(axes, grid="y")
+    for kind, of_kind in noise.items():
+        colour, marker = _NOISES[kind]
+        levels = [level for level, _ in of_kind]
+        values = np.asarray([score.uar for _, score in of_kind])
+        reach = np.abs(np.asarray([score.interval for _, score in of_kind]).T - values)
+        left.errorbar(levels, values, yerr=reach, color=colour, marker=marker, ms=5, lw=1.6, capsize=3, label=kind)
+    left.set_xlabel("signal-to-noise ratio (dB)")
+    left.set_ylabel("UAR")
+    left.invert_xaxis()
+    left.yaxis.set_major_formatter(_percent_formatter())
+    values = np.asarray([score.uar for score in rest])
+    reach = np.abs(np.asarray([score.interval for score in rest]).reshape(-1, 2).T - values)
+    right.errorbar(range(len(rest)), values, yerr=reach, color=GREEN, marker="D", ms=5, ls="none", capsize=3)
+    right.set_xticks(range(len(rest)), [score.condition for score in rest], rotation=50, ha="right")
+    right.set_xlim(-0.6, max(len(rest), 1) - 0.4)
+    left.set_ylim(0.0, min(1.0, 0.05 + max(score.interval[1] for score in scores)))
+    _legend(figure, left)
     return figure
 
 

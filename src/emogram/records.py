@@ -183,3 +183,26 @@ class SeedSummary:
             "std": dict(self.std),
             "intervals": {name: list(interval) for name, interval in self.intervals.items()},
         }
+
+
+@dataclass(frozen=True)
+class ConditionScore:
+    """How good predictions are under one condition, such as noise, beside the clean one.
+
+    Attributes:
+        condition: Its name, such as "babble-10".
+        uar: Mean over seeds, a fraction.
+        interval: Of `uar`, 95 %, resampling speakers.
+        loss: UAR on clean sound less `uar`.
+        loss_interval: Of `loss`, 95 %, on the same speakers drawn for both.
+        accuracy: Mean over seeds.
+        per_seed: UAR of each seed.
+    """
+
+    condition: str
+    uar: float
+    interval: tuple[float, float]
+    loss: float
+    loss_interval: tuple[float, float]
+    accuracy: float
+    per_seed: tuple[float, ...]

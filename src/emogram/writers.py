@@ -11,7 +11,7 @@ from typing import Any
 from emogram.bundle import ModelInfo
 from emogram.errors import InputError, SettingsError
 from emogram.files import write_json, writing
-from emogram.records import Clip, CorpusPair, Difference, Prediction, Report
+from emogram.records import Clip, ConditionScore, CorpusPair, Difference, Prediction, Report
 
 RESULT_SCHEMA = "emogram.result/1"
 
@@ -168,6 +168,23 @@ def write_metrics(path: Path, report: Report, *, also: Mapping[str, Any] = types
         OutputError: The file cannot be written.
     """
     write_json(path, {**report.to_dict(), **also})
+
+
+def write_conditions(path: Path, scores: Sequence[ConditionScore]) -> None:
+    """Write what each condition costs, one row a condition; fractions.
+
+    Columns: "condition", "uar", "uar_low", "uar_high", "loss", "loss_low", "loss_high", "accuracy".
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    header = ["condition", "uar", "uar_low", "uar_high", "loss", "loss_low", "loss_high", "accuracy"]
+    rows = (
+        [one.condition]
+        + [_text(value) for value in (one.uar, *one.interval, one.loss, *one.loss_interval, one.accuracy)]
+        for one in scores
+    )
+    _write_csv(path, header, rows)
 
 
 def write_history(path: Path, columns: Mapping[str, Sequence[float]]) -> None:

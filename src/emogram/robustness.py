@@ -1,0 +1,315 @@
+"""Models and the clips that judge them, degraded -> what each condition costs: PROTOCOLS.md, P5."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emogram import metrics, plots
+from emogram.bundle import ModelInfo
+from emogram.classifier import Classifier, Probabilities
+from emogram.copies import Wanted, degraded_samples
+from emogram.corpora import Corpus
+from emogram.dataset import Dataset, Indices, Sample, load_dataset
+from emogram.degrade import CONDITIONS
+from emogram.errors import CorpusError, EmogramError, ModelError, SettingsError
+from emogram.evaluate import input_settings, part_of
+from emogram.files import write_json
+from emogram.judging import clip_probabilities
+from emogram.progress import SILENT, Progress
+from emogram.records import Clip, ConditionScore
+from emogram.splits import speakers_of
+from emogram.writers import write_conditions
+
+CLEAN = "clean"
+TABLE_FILE = "robustness.csv"
+FIGURES_FILE = "robustness.json"
+PLOT_FILE = "robustness.png"
+
+N_RESAMPLES = 1000
+
+# Condition -> calibrated probabilities, shape (n_clips, n_labels).
+Answers = dict[str, Probabilities]
+
+
+@dataclass(frozen=True)
+class RobustnessResult:
+    """What degraded sound costs.
+
+    Attributes:
+        scores: Of each condition, the clean one first.
+        protocol: What must stand beside the figures.
+        n_models: Number of models judged.
+        n_clips: Number of clips, each judged once a seed and condition.
+        out: Folder: `robustness.csv`, `robustness.json`, `robustness.png`.
+        failed: Clips that could not be used, and why.
+        warnings: What the reader should know.
+        seconds: How long it took.
+    """
+
+    scores: tuple[ConditionScore, ...]
+    protocol: str
+    n_models: int
+    n_clips: int
+    out: Path
+    failed: tuple[tuple[Clip, str], ...]
+    warnings: tuple[str, ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain dicts and lists, ready for JSON."""
+        return {
+            "protocol": self.protocol,
+            "n_models": self.n_models,
+            "n_clips": self.n_clips,
+            "conditions": [asdict(score) for score in self.scores],
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Models that are judged on the same clips, by seed."""
+
+    indices: Indices
+    by_seed: Mapping[int, Classifier]
+
+
+def robustness(
+    models: Path,
+    corpus: Corpus,
+    out: Path,
+    *,
+    conditions: Sequence[str] = tuple(CONDITIONS),
+    cache: Path | None = None,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> RobustnessResult:
+    """Judge a model, or all of a cross-validation, on clean and on degraded clips.
+
+    A model is judged on the speakers that its own split set aside for tests, on a corpus it never saw on all clips. The
+    folds of a cross-validation are pooled, and its seeds averaged. Babble is made of the other speakers that judge the
+    same model, so that it knows none of the voices.
+
+    Args:
+        models: A bundle, a run folder, or the folder of a cross-validation.
+        corpus: Labelled clips of sound.
+        out: Folder for the results.
+        conditions: Names in `degrade.CONDITIONS`.
+        cache: Folder that keeps model inputs, the degraded ones as well; None keeps none.
+        workers: Number of processes that degrade clips.
+        progress: Is told how far it is.
+
+    Raises:
+        SettingsError: A condition is unknown, the models do not go together, or the corpus is of pictures.
+        ModelError: A model was refused.
+        CorpusError: Nothing in the corpus could be used.
+    """
+    started = time.monotonic()
+    unknown = [name for name in conditions if name not in CONDITIONS]
+    if unknown:
+        raise SettingsError(f"unknown condition {', '.join(unknown)}; expected some of {', '.join(CONDITIONS)}")
+    by_name = {name: (seed, Classifier.load(path)) for name, (seed, path) in find_models(models).items()}
+    info = _shared_info(by_name)
+    dataset = load_dataset(
+        corpus, input_settings(info, corpus), labels=info.labels, cache=cache, workers=workers, progress=progress
+    )
+    groups, warnings = _groups(dataset, by_name)
+    speakers = speakers_of(dataset.clips)
+    if any(len({speakers[index] or f"of clip {index}" for index in group.indices}) < 2 for group in groups):
+        kept = [name for name in conditions if CONDITIONS[name].kind != "babble"]
+        if len(kept) < len(conditions):
+            warnings.append("no babble: it is made of other speakers' clips, and there is only one speaker")
+        conditions = kept
+    answers: dict[int, list[Answers]] = {}
+    n_inputs = sum(len(group.indices) for group in groups) * (1 + len(conditions))
+    with progress.task("judging degraded clips", n_inputs) as task:
+        for group in groups:
+            found = _answers(dataset, group, conditions, cache=cache, workers=workers, advance=task.advance)
+            for seed, of_seed in found.items():
+                answers.setdefault(seed, []).append(of_seed)
+    judged = np.concatenate([group.indices for group in groups])
+    pooled = [
+        {name: np.concatenate([part[name] for part in parts]) for name in (CLEAN, *conditions)}
+        for _, parts in sorted(answers.items())
+    ]
+    result = RobustnessResult(
+        scores=tuple(score_conditions(dataset.targets[judged], pooled, [speakers[index] for index in judged])),
+        protocol=_says(info, groups, corpus, n_seeds=len(pooled)),
+        n_models=len(by_name),
+        n_clips=len(judged),
+        out=out,
+        failed=dataset.failed,
+        warnings=(*corpus.warnings, *warnings),
+        seconds=time.monotonic() - started,
+    )
+    write_conditions(out / TABLE_FILE, result.scores)
+    write_json(out / FIGURES_FILE, result.to_dict())
+    plots.conditions(result.scores, out / PLOT_FILE, title=result.protocol)
+    return result
+
+
+def find_models(path: Path) -> dict[str, tuple[int, Path]]:
+    """Return the models that a path stands for: name -> seed and folder.
+
+    Those of a cross-validation (`seed-S/fold-F`), else the path itself under its own name and seed 0.
+    """
+    folds = sorted(path.glob("seed-*/fold-*"))
+    if not folds:
+        return {str(path): (0, path)}
+    return {
+        f"{fold.parent.name}/{fold.name}": (int(fold.parent.name.removeprefix("seed-")), fold)
+        for fold in folds
+        if fold.is_dir() and fold.parent.name.removeprefix("seed-").isdigit()
+    }
+
+
+def score_conditions(
+    targets: npt.ArrayLike, seeds: Sequence[Answers], speakers: Sequence[str | None]
+) -> list[ConditionScore]:
+    """Judge each condition and compare it with the clean one, on the same speakers drawn.
+
+    Args:
+        targets: Class indices, shape (n_clips,).
+        seeds: What the models of each seed say; the first condition is the clean one.
+        speakers: The speaker of each clip; None where unknown, then the clip is drawn by itself.
+    """
+    truth = np.asarray(targets)
+    names = list(seeds[0])
+    drawn = {name: np.mean([_resampled(truth, of[name], speakers) for of in seeds], axis=0) for name in names}
+    by_seed = {name: [metrics.uar(truth, of[name]) for of in seeds] for name in names}
+    uars = {name: statistics.fmean(values) for name, values in by_seed.items()}
+    clean = names[0]
+    return [
+        ConditionScore(
+            condition=name,
+            uar=uars[name],
+            interval=_middle(drawn[name]),
+            loss=uars[clean] - uars[name],
+            loss_interval=_middle(drawn[clean] - drawn[name]),
+            accuracy=statistics.fmean(metrics.accuracy(truth, of[name]) for of in seeds),
+            per_seed=tuple(by_seed[name]),
+        )
+        for name in names
+    ]
+
+
+def _resampled(
+    targets: npt.NDArray[np.intp], probabilities: Probabilities, speakers: Sequence[str | None]
+) -> npt.NDArray[np.float64]:
+    """Return the UAR of `N_RESAMPLES` draws of speakers with replacement, the same draws each time.
+
+    See `metrics.speaker_bootstrap`, which tells the interval alone: a loss is a difference of two on the same draws.
+    """
+    size = probabilities.shape[1]
+    names = [f"clip {index}" if name is None else f"speaker {name}" for index, name in enumerate(speakers)]
+    units, unit_of_clip = np.unique(names, return_inverse=True)
+    cells = (unit_of_clip * size + targets) * size + probabilities.argmax(axis=1)
+    counts = np.bincount(cells, minlength=len(units) * size**2).reshape(len(units), size**2)
+    draws = np.random.default_rng(0).multinomial(len(units), np.full(len(units), 1 / len(units)), size=N_RESAMPLES)
+    confusion = (draws @ counts).reshape(N_RESAMPLES, size, size)
+    support = confusion.sum(axis=2)
+    recalls = np.diagonal(confusion, axis1=1, axis2=2) / np.maximum(support, 1)
+    found: npt.NDArray[np.float64] = recalls.sum(axis=1) / np.count_nonzero(support, axis=1)
+    return found
+
+
+def _middle(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _shared_info(by_name: Mapping[str, tuple[int, Classifier]]) -> ModelInfo:
+    (first, (_, classifier)), *others = by_name.items()
+    for name, (_, other) in others:
+        if (other.labels, other.info.spectrogram) != (classifier.labels, classifier.info.spectrogram):
+            raise SettingsError(
+                f"{name} has other labels or another spectrogram than {first}; judge them one at a time"
+            )
+    if classifier.info.spectrogram is None:
+        raise ModelError("this model takes pictures made elsewhere, and sound is what can be degraded")
+    return classifier.info
+
+
+def _groups(dataset: Dataset, by_name: Mapping[str, tuple[int, Classifier]]) -> tuple[list[_Group], list[str]]:
+    """Put models together that are judged on the same clips, so that these are degraded once."""
+    by_clips: dict[tuple[int, ...], dict[int, Classifier]] = {}
+    warnings = []
+    for name, (seed, classifier) in by_name.items():
+        indices, flatters = _judging(dataset, classifier.info)
+        if flatters:
+            warnings.append(f"{name}: judged on all clips, of which it was trained on some; the figures are inflated")
+        by_clips.setdefault(tuple(map(int, indices)), {})[seed] = classifier
+    groups = [_Group(np.asarray(clips, dtype=np.intp), models) for clips, models in sorted(by_clips.items())]
+    seeds = {tuple(sorted(group.by_seed)) for group in groups}
+    if len(seeds) > 1:
+        raise SettingsError("not every seed has a model of every fold; let the cross-validation finish")
+    judged = np.concatenate([group.indices for group in groups])
+    if len(set(judged.tolist())) < len(judged):
+        raise SettingsError("some clips would be judged by models of two folds; these are no folds of one protocol")
+    return groups, warnings
+
+
+def _judging(dataset: Dataset, info: ModelInfo) -> tuple[Indices, bool]:
+    """Return the clips to judge a model on, and whether it may have been trained on some."""
+    # Speaker "01" of another corpus is another person.
+    own = bool({clip.corpus for clip in dataset.clips} & {corpus.corpus for corpus in info.trained_on})
+    if own:
+        try:
+            return part_of(dataset, info, "test"), False
+        except (SettingsError, CorpusError):
+            pass  # it set none aside
+    return np.arange(len(dataset)), own
+
+
+def _answers(
+    dataset: Dataset,
+    group: _Group,
+    conditions: Sequence[str],
+    *,
+    cache: Path | None,
+    workers: int | None,
+    advance: Callable[[int], None],
+) -> dict[int, Answers]:
+    """Return what the models of a group say under each condition, by seed."""
+    clean = dataset.select(group.indices)
+    n_clips = len(clean)
+    everything = np.arange(n_clips)
+
+    def judged(copy: Dataset) -> dict[int, Probabilities]:
+        advance(n_clips)
+        return {seed: clip_probabilities(model, copy, everything) for seed, model in group.by_seed.items()}
+
+    answers: dict[int, Answers] = {seed: {CLEAN: given} for seed, given in judged(clean).items()}
+    # Noise is the same at each of its levels, which tells the levels apart better.
+    wanted = [Wanted(index, CONDITIONS[name], CONDITIONS[name].kind) for name in conditions for index in range(n_clips)]
+    made: dict[str, dict[int, Sample]] = {name: {} for name in conditions}
+    for position, outcome in degraded_samples(clean, wanted, voices=everything, cache=cache, workers=workers):
+        name = conditions[position // n_clips]
+        if isinstance(outcome, EmogramError):
+            raise outcome
+        made[name][position % n_clips] = outcome
+        if len(made[name]) == n_clips:  # judged and forgotten: all conditions at once could fill the memory
+            samples = made.pop(name)
+            copy = replace(clean, samples=tuple(samples[index] for index in range(n_clips)))
+            for seed, given in judged(copy).items():
+                answers[seed][name] = given
+    return {seed: {name: of_seed[name] for name in (CLEAN, *conditions)} for seed, of_seed in answers.items()}
+
+
+def _says(info: ModelInfo, groups: Sequence[_Group], corpus: Corpus, *, n_seeds: int) -> str:
+    n_clips = sum(len(group.indices) for group in groups)
+    parts = [
+        f"{info.protocol.split(';')[0]}; {n_clips} clips of {corpus.name}, degraded",
+        f"{len(groups)} folds pooled" if len(groups) > 1 else "",
+        f"mean of {n_seeds} seeds" if n_seeds > 1 else "",
+        "noise measured against the active speech level (ITU-T P.56)",
+    ]
+    return "; ".join(part for part in parts if part)
