@@ -583,7 +583,7 @@ def test_training_is_given_all_that_was_asked_for(run, library, tmp_path):
 
 @pytest.mark.parametrize("command", [["train"], ["crossval", "--protocol", "random80"]], ids=["train", "crossval"])
 def test_several_corpora_are_joined_and_those_added_may_but_train(run, library, tmp_path, command):
-    call = library(command[0], trained(per_seed=(report(),), mean_uar=0.7, std_uar=0.0))
+    call = library(command[0], trained(judgement=judgement(1)))
     one, two, three, four = (corpus(tmp_path / name) for name in ("one", "two", "three", "four"))
     assert run(*command, one, two, "--also", three, "--also", four).code == 0
     found, _, out = call.given["positional"]
