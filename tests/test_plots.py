@@ -446,7 +446,8 @@ def test_pairs_of_corpora_are_coloured_by_what_lies_above_chance(tmp_path):
     assert "judged on\n* judged on those who chose" in texts and "trained on" in texts and "Mean UAR 68.8 %" in texts
     assert len(axes.patches) == 1, "one frame, around nemo on nemo"
     plots.corpus_pairs(corpus_pairs(), tmp_path / "pairs.png", title="t")
-    assert Image.open(tmp_path / "pairs.png").format == "PNG"
+    with Image.open(tmp_path / "pairs.png") as image:
+        assert image.format == "PNG"
 
 
 def test_pairs_without_a_corpus_on_itself_say_that_rows_are_labels():
