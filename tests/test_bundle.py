@@ -15,7 +15,6 @@ from emogram.bundle import (
     FORMAT_VERSION,
     ModelInfo,
     TrainingCorpus,
-    model_card,
     open_bundle,
     seal,
     upgrade,
@@ -23,7 +22,6 @@ from emogram.bundle import (
 )
 from emogram.config import SpectrogramConfig
 from emogram.errors import ModelError, SettingsError
-from emogram.records import Report
 
 LABELS = ("angry", "happy", "sad")
 
@@ -78,6 +76,23 @@ def test_what_was_sealed_is_what_is_opened(folder):
     assert opened.sha256 == hashlib.sha256((folder / "SHA256SUMS").read_bytes()).hexdigest()
     assert set(opened.hashes) == {"best.keras", "model.onnx", "model.json", "README.md"}
     assert opened.read("README.md") == b"the card\n"
+
+
+def test_the_shipped_model_has_a_name_that_means_the_same_everywhere(folder, monkeypatch, tmp_path):
+    (tmp_path / "shipped").mkdir()
+    monkeypatch.chdir(tmp_path)  # a folder of that name here does not change what the name means
+    monkeypatch.setattr(bundle_module, "SHIPPED_FOLDER", folder)
+    assert open_bundle("shipped") == open_bundle(Path("shipped")) == open_bundle(folder)
+    with pytest.raises(ModelError, match="holds no model"):
+        open_bundle(tmp_path / "shipped")
+    monkeypatch.setattr(bundle_module, "SHIPPED_FOLDER", tmp_path / "none")
+    with pytest.raises(ModelError, match=r"no model ships with this copy .* --model or EMOGRAM_MODEL, train one"):
+        open_bundle("shipped")
+
+
+def test_a_licence_of_its_own_is_sealed_with_the_model(folder):
+    (folder / "LICENSE").write_text("CC BY-NC-SA 4.0\n")
+    assert "LICENSE" in seal(folder, info_of(), "the card\n").hashes
 
 
 def test_run_folder_leads_to_its_model(folder):
@@ -276,55 +291,6 @@ def test_calibrated_means_that_a_temperature_was_fitted():
     assert not info_of(temperature=1.0).calibrated
 
 
-REPORT = Report(
-    labels=LABELS,
-    metrics={"uar": 0.6251, "accuracy": 0.5, "n_clips": 288},
-    per_class={label: {"precision": 0.5, "recall": 0.25, "f1": 0.3, "support": 96} for label in LABELS},
-    per_group={},
-    confusion=((1, 0, 0), (0, 1, 0), (0, 0, 1)),
-    intervals={"uar": (0.55, 0.7)},
-    protocol="P1",
-)
-
-
-def test_card_shows_data_licences_metrics_intervals_and_recalls():
-    card = model_card(info_of(), report=REPORT, notes="Made for a test.")
-    assert "| RAVDESS | 1440 | 24 | CC BY-NC-SA | ab12 |" in card
-    assert "Protocol: P1 RAVDESS-SI5." in card
-    assert "| uar | 0.625 | 0.550 to 0.700 |" in card
-    assert "| accuracy | 0.500 |  |" in card
-    assert "| n_clips | 288 |  |" in card
-    assert "| happy | 0.250 | 96 |" in card
-    assert "Made for a test." in card
-    assert "confidence below 0.3" in card
-    assert "acted speech is not life" in card
-
-
-def test_card_falls_back_to_the_metrics_of_the_model():
-    assert "| uar | 0.625 |  |" in model_card(info_of())
-    assert "Not measured." in model_card(info_of(metrics={}))
-    assert "Not recorded." in model_card(info_of(trained_on=()))
-
-
-def test_front_matter_is_what_hugging_face_reads():
-    head, _, body = model_card(info_of()).removeprefix("---\n").partition("\n---\n")
-    assert head.splitlines()[:4] == [
-        "license: other",
-        "pipeline_tag: audio-classification",
-        "library_name: emogram",
-        "tags:",
-    ]
-    assert body.startswith("\n# emogram-compact-ravdess\n")
-
-
-def test_hostile_corpus_name_cannot_break_out_of_the_card():
-    corpus = TrainingCorpus(corpus='x"\n---\nlicense: mit | y', n_clips=1, content_hash="h")
-    card = model_card(info_of(trained_on=(corpus,)))
-    assert "\nlicense: mit" not in card
-    assert '  - "x\\"\\n---\\nlicense: mit | y"' in card
-    assert '| x" --- license: mit \\| y | 1 | unknown | unknown | h |' in card
-
-
 # ---------------------------------------------------------------- the recordings it knows
 
 
@@ -340,10 +306,3 @@ def test_known_clips_come_back_by_part_and_are_sealed(folder):
     (folder / CLIPS_FILE).write_text("short train\n")
     with pytest.raises(ModelError, match="'short train' is not '<hash> <part>'"):
         seal(folder, info, "card").known_clips()
-
-
-def test_the_card_tells_the_stated_error_rate_and_how_many_were_unsure():
-    info = info_of(abstain_threshold=0.4, target_error=0.25, answered_error=0.24, unsure_share=0.125)
-    assert "at most 25.0% wrong answers; on validation clips 24.0% of the other answers were wrong, and 12.5%" in (
-        model_card(info)
-    )

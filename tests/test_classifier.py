@@ -15,6 +15,7 @@ from PIL import Image
 
 import emogram
 from emogram import features, spectrogram
+from emogram.adapt import adapt_voice
 from emogram.audio import load_audio
 from emogram.bundle import open_bundle, seal
 from emogram.classifier import Classifier
@@ -358,3 +359,51 @@ def test_real_speech_is_read_and_scored(model, corpora_root):
     waveform = load_audio(path, sample_rate=RATE)
     assert prediction == model.predict(waveform, sample_rate=RATE)
     assert sum(prediction.scores.values()) == pytest.approx(1.0)
+
+
+# ---------------------------------------------------------------- shifts and voices
+
+
+def test_shifts_average_the_answers_on_silence_before_and_after(tmp_path):
+    folder = tiny_bundle(tmp_path / "model", temperature=1.5)
+    single, shifted = Classifier.load(folder), Classifier.load(folder, shifts=4)
+    batch = np.random.default_rng(0).uniform(0, 1, (3, 40, 64, 1)).astype(np.float32)
+    plain = np.asarray([np.pad(clip, ((k, 8 - k), (0, 0), (0, 0))) for k in (0, 2, 4, 6) for clip in batch])
+    raw = Classifier.load(tiny_bundle(tmp_path / "raw")).probabilities({"spectrogram": plain}).reshape(4, 3, -1)
+    logits = np.log(raw.mean(axis=0)) / 1.5
+    np.testing.assert_allclose(shifted.probabilities({"spectrogram": batch}), softmax(logits), atol=1e-6)
+    assert single.shifts == 1
+    # This network takes means over all frames, so that shifting alone changes nothing and the silence something.
+    assert np.abs(single.probabilities({"spectrogram": batch}) - softmax(logits)).max() > 1e-4
+
+
+def test_shifts_that_cannot_be_are_refused(tmp_path):
+    folder = tiny_bundle(tmp_path / "model")
+    for shifts in (0, 9):
+        with pytest.raises(SettingsError, match=f"shifts is {shifts}; expected a whole number from 1 to 8"):
+            Classifier.load(folder, shifts=shifts)
+    looking = tiny_bundle(tmp_path / "looking", spectrogram=SpectrogramConfig(kind="picture"))
+    with pytest.raises(SettingsError, match="looks at whole pictures, which have no room for shifts"):
+        Classifier.load(looking, shifts=2)
+
+
+def test_adapting_keeps_order_and_errors_and_equals_the_arrays(tmp_path):
+    folder = tiny_bundle(tmp_path / "model")
+    reference = tuple(np.linspace(-1, 1, 8) - 0.0)
+    seal(folder, open_bundle(folder).info.model_copy(update={"mean_log_probabilities": reference}), "card")
+    model = Classifier.load(folder)
+    clips = [Clip(write_wav(tmp_path / f"{n}.wav", noise(0.6, seed=n))) for n in range(4)]
+    clips.insert(2, Clip(tmp_path / "none.wav"))
+    plain = list(model.predict_many(clips))
+    adapted = list(model.adapt(iter(plain), voice_of=lambda clip: "one" if clip.path.stem in "01" else "two"))
+    assert [clip for clip, _ in adapted] == clips
+    assert isinstance(adapted[2][1], AudioError)
+    for some in ((0, 1), (3, 4)):
+        expected = adapt_voice([scores_of(plain[i][1]) for i in some], reference)
+        np.testing.assert_allclose([scores_of(adapted[i][1]) for i in some], expected, atol=1e-12)
+
+
+def test_a_model_that_does_not_tell_its_mean_answer_cannot_be_adapted(tmp_path):
+    model = Classifier.load(tiny_bundle(tmp_path / "model"))
+    with pytest.raises(ModelError, match="does not say what it answers on average, so it cannot be adapted"):
+        list(model.adapt([], voice_of=lambda clip: ""))

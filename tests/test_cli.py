@@ -22,6 +22,7 @@ from PIL import Image
 
 import emogram
 from emogram import cli, doctor
+from emogram.bundle import open_bundle, seal
 from emogram.config import RunConfig, SpectrogramConfig
 from emogram.errors import EmogramError
 from emogram.records import Clip, CorpusPair, Report, SeedSummary
@@ -121,7 +122,6 @@ def test_without_a_command_the_help_is_shown(run):
             "error: unknown protocol 'si5'; expected one of ravdess-si5, random80",
         ),
         (["crossval", "x", "--protocol", "random80", "--seeds", "a"], "error: --seeds 'a'; expected whole numbers"),
-        (["predict", "x.wav"], "error: no model given; name one with --model or EMOGRAM_MODEL, train one with"),
         (["corpora", "describe", "x", "--as", "ravdes"], "error: unknown corpus 'ravdes'; expected one of ravdess, "),
     ],
 )
@@ -259,6 +259,43 @@ def test_one_file_is_shown_with_every_probability_and_several_in_a_table(run, mo
     both = run("predict", first, second, "--model", model)
     assert len([line for line in both.out.splitlines() if line.startswith(str(tmp_path))]) == 2
     assert both.err == "predicting: 2 clips\n" + both.err.splitlines()[1] + "\n"
+
+
+def test_without_a_name_the_shipped_model_answers(run, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("emogram.bundle.SHIPPED_FOLDER", model)
+    path = sound(tmp_path / "a.wav")
+    (unnamed,) = run("predict", path, "--json").objects()
+    assert unnamed["model"]["sha256"] == emogram.load(model).sha256 == emogram.load().sha256
+    assert unnamed["model"]["id"] == "emogram-tiny-nothing"
+    assert run("predict", path, "--model", "shipped", "--json").objects() == [unnamed]
+
+
+def test_where_no_model_ships_the_message_says_what_to_do(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("emogram.bundle.SHIPPED_FOLDER", tmp_path / "none")
+    message = "error: no model ships with this copy of emogram "
+    advice = "name one with --model or EMOGRAM_MODEL, train one with `emogram train CORPUS`, or make a small one with"
+    for arguments in (["predict", sound(tmp_path / "a.wav")], ["evaluate", "shipped", corpus(tmp_path / "corpus")]):
+        ran = run(*arguments)
+        assert (ran.code, ran.out) == (5, "")
+        assert ran.err.startswith(message) and advice in ran.err and ran.err.count("\n") == 1
+
+
+def test_adapting_and_shifts_change_the_answers_and_say_so(run, tmp_path):
+    folder = tiny_bundle(tmp_path / "model")
+    info = open_bundle(folder).info
+    seal(folder, info.model_copy(update={"mean_log_probabilities": tuple(range(8))}), "card")
+    paths = [sound(tmp_path / name / f"{n}.wav", seed=n) for n, name in enumerate("aab")]
+
+    def scores(*flags: str) -> list[list[float]]:
+        results = run("predict", *paths, "--model", folder, "--json", *flags).objects()
+        assert all(("adapted" in " ".join(result["warnings"])) == ("--adapt" in flags) for result in results)
+        return [[score["score"] for score in result["segments"][0]["scores"]] for result in results]
+
+    plain, together, apart = scores(), scores("--adapt"), scores("--adapt", "--voice-folders")
+    assert plain != together != apart
+    assert scores("--shifts", "2") != plain
+    ran = run("predict", *paths, "--model", folder, "--voice-folders")
+    assert (ran.code, ran.out) == (2, "") and "say --adapt as well" in ran.err
 
 
 def test_the_model_may_come_from_the_environment(run, model, tmp_path, monkeypatch):
@@ -775,6 +812,18 @@ def test_a_healthy_installation_is_code_0(run, quick_doctor):
     assert ran.code == 0, [row for row in checks.values() if not row["ok"]]
     assert {"Python", "libraries", "sound .wav", "sound .flac", "sound .opus", "model", "cache"} <= set(checks)
     assert all(row["ok"] for row in checks.values())
+
+
+def test_the_shipped_model_is_looked_at(run, quick_doctor, monkeypatch, tmp_path):
+    def shipped() -> dict[str, Any]:
+        return next(check for check in run("doctor", "--json").objects() if check["check"] == "shipped model")
+
+    monkeypatch.setattr("emogram.bundle.SHIPPED_FOLDER", tmp_path / "shipped")
+    assert shipped()["ok"] and shipped()["found"].startswith("none in this copy")
+    tiny_bundle(tmp_path / "shipped")
+    assert shipped()["ok"] and shipped()["found"].startswith("emogram-tiny-nothing, ")
+    (tmp_path / "shipped" / "model.onnx").write_bytes(b"other")
+    assert not shipped()["ok"] and "model.onnx is not the file that was sealed" in shipped()["found"]
 
 
 def test_what_is_broken_is_named_with_what_to_do_and_code_1(run, quick_doctor, monkeypatch, tmp_path):

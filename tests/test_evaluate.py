@@ -10,12 +10,14 @@ import pytest
 import soundfile
 from PIL import Image
 
-from emogram import voices
+from emogram import metrics, voices
+from emogram.adapt import adapt_voices
 from emogram.bundle import open_bundle, seal
 from emogram.config import SpectrogramConfig
 from emogram.corpora import find_corpus
 from emogram.errors import CorpusError, ModelError, SettingsError
 from emogram.evaluate import evaluate
+from emogram.judging import read_probabilities
 from emogram.pictures import write_pictures
 from emogram.testing import tiny_bundle
 
@@ -34,7 +36,8 @@ def test_the_test_part_gives_the_figures_of_the_training(tiny_run, voices_corpus
     assert result.report.protocol == tiny_run.report.protocol
     for name, value in tiny_run.report.metrics.items():
         assert result.report.metrics[name] == pytest.approx(value, abs=1e-6)
-    assert result.report.intervals == tiny_run.report.intervals
+    for name, interval in tiny_run.report.intervals.items():
+        assert result.report.intervals[name] == pytest.approx(interval, abs=1e-6)
     assert result.warnings == () and result.failed == ()
     assert (tmp_path / "predictions.csv").read_text() == (tiny_run.run / "predictions.csv").read_text()
 
@@ -86,6 +89,33 @@ def test_the_validation_part_is_its_speakers(tiny_run, voices_corpus, tmp_path):
     assert "validation clips" in result.report.protocol
     (warning,) = result.warnings
     assert "leak 'epoch chosen on the clips that judge': 8 of 8 clips chose the epoch" in warning
+
+
+def test_shifts_and_adapting_stand_beside_the_figure(tiny_run, voices_corpus, tmp_path):
+    plain = judged(tiny_run.run, voices_corpus, tmp_path / "plain", part="test").report
+    report = judged(tiny_run.run, voices_corpus, tmp_path / "both", part="test", shifts=2, adapt=True).report
+    assert (
+        "averaged over 2 shifts in time; adapted to the voice: uses a statistic of the test speaker" in report.protocol
+    )
+    assert "shifts" not in plain.protocol and "adapted" not in plain.protocol
+    assert report.metrics["nll"] != plain.metrics["nll"]
+
+
+def test_adapting_is_what_the_stored_predictions_give(tiny_run, voices_corpus, tmp_path):
+    """Two roads: by the model, and afterwards from the probabilities and what the bundle says."""
+    report = judged(tiny_run.run, voices_corpus, tmp_path / "adapted", part="test", adapt=True).report
+    clips = [clip for clip in voices_corpus.clips if clip.speaker == "synthetic04"]
+    stored = read_probabilities(tiny_run.run, clips, LABELS)
+    reference = open_bundle(tiny_run.run).info.mean_log_probabilities
+    adapted = adapt_voices(stored, [str(clip.speaker) for clip in clips], reference)
+    targets = [LABELS.index(clip.label) for clip in clips]
+    assert report.metrics["nll"] == pytest.approx(metrics.nll(adapted, targets), abs=1e-4)
+
+
+def test_unknown_voices_cannot_be_adapted_to(tiny_run, voices_corpus, tmp_path):
+    clips = tuple(dataclasses.replace(clip, speaker=None) for clip in voices_corpus.clips)
+    with pytest.raises(SettingsError, match="speakers of some clips are unknown, so answers cannot be adapted"):
+        judged(tiny_run.run, dataclasses.replace(voices_corpus, clips=clips), tmp_path, adapt=True, allow_leaks=True)
 
 
 def test_new_voices_need_no_warning_and_speakers_of_another_corpus_are_other_people(tiny_run, voices_corpus, tmp_path):

@@ -10,7 +10,7 @@ from emogram import export, files
 from emogram.backend import keras
 from emogram.config import NetworkConfig
 from emogram.errors import ModelError, OutputError
-from emogram.export import MAX_DIFFERENCE, export_onnx, greatest_difference, run_network
+from emogram.export import MAX_DIFFERENCE, export_onnx, greatest_difference, quantised, run_network, tidied
 from emogram.network import InputShapes, adapt_features, build_network
 
 SHAPES = {
@@ -141,3 +141,64 @@ def test_a_single_input_is_given_as_an_array_and_two_by_name(exported):
     batch = batch_for(name, n=2)
     given = batch if name == "baseline-features" else batch["spectrogram"]
     np.testing.assert_array_equal(run_network(network, batch), network.predict_on_batch(given))
+
+
+# ---------------------------------------------------------------- tidied and quantised
+
+
+def operators(content):
+    import onnx
+
+    return [node.op_type for node in onnx.load_from_string(content).graph.node]
+
+
+def test_much_of_what_keras_exports_is_gone(exported):
+    _, network, path = exported
+    before, after = operators(export._exported(network)), operators(path.read_bytes())
+    assert "Cast" in before and "Cast" not in after
+    assert len(after) < 0.7 * len(before)
+    assert after.count("Conv") == before.count("Conv")
+
+
+def test_tidying_twice_is_tidying_once(exported):
+    content = exported[2].read_bytes()
+    assert operators(tidied(content)) == operators(content)
+
+
+def test_differences_with_constants_become_sums_and_others_stay():
+    from onnx import TensorProto, helper, numpy_helper
+
+    def vector(name):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [2])
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("Sub", ["x", "three"], ["a"]),
+            helper.make_node("Sub", ["three", "a"], ["b"]),
+            helper.make_node("Sub", ["b", "x"], ["y"]),
+            helper.make_node("Sub", ["y", "three"], ["z"]),
+        ],
+        "differences",
+        [vector("x")],
+        [vector("z")],
+        [numpy_helper.from_array(np.asarray([3.0, -3.0], np.float32), "three")],
+    )
+    model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 17)])
+    changed = export._sums_for_differences(model.SerializeToString())
+    assert operators(changed) == ["Add", "Sub", "Sub", "Add"]
+    x = np.asarray([10.0, 20.0], np.float32)
+    for content in (model.SerializeToString(), changed):
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        (z,) = session.run(None, {"x": x})
+        np.testing.assert_array_equal(z, [3 - 2 * 10, -3 - 2 * 20])  # c - 2 x
+
+
+def test_int8_is_smaller_and_answers_nearly_as_single_precision(exported):
+    name, network, path = exported
+    samples = [batch_for(name, n=1, n_frames=n_frames) for n_frames in (32, 64)] * 4
+    content = quantised(path.read_bytes(), samples=samples)
+    assert len(content) < len(path.read_bytes())
+    kinds = operators(content)
+    assert "QuantizeLinear" in kinds and "DequantizeLinear" in kinds
+    difference = greatest_difference(network, content, [batch_for(name, n=4, n_frames=48)])
+    assert 0 < difference < 0.05

@@ -22,9 +22,10 @@ FLOORS = (
     "errors", "config", "records", "files", "progress", "parallel", "protocols",
     "audio", "degrade", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "leaks", "splits",
     "copies", "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
-    "metrics", "calibration", "plots",
-    "bundle", "pretraining", "classifier", "writers", "predictions", "testing", "export", "callbacks", "judging",
-    "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "demo",
+    "metrics", "calibration", "adapt", "plots",
+    "bundle", "card", "pretraining", "classifier", "writers", "predictions", "testing", "export", "callbacks",
+    "judging", "adapted",
+    "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo",
     "settings", "doctor", "console", "cli", "__main__",
 )  # fmt: skip
 

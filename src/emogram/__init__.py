@@ -2,7 +2,7 @@
 
 import emogram
 
-model = emogram.load("runs/my-run")
+model = emogram.load()  # the model inside the package; or a model folder, or a run folder
 print(model.predict("clip.wav").label)
 """
 
@@ -38,19 +38,20 @@ else:  # hidden from type checkers, for which every misspelt name would otherwis
         return getattr(import_module(_HOMES[name]), name)
 
 
-def load(path: str | Path, *, threads: int = 1) -> Classifier:
+def load(path: str | Path = "shipped", *, threads: int = 1, shifts: int = 1) -> Classifier:
     """Load a model for prediction; see `Classifier.load`.
 
     Args:
-        path: A model folder, or a run folder that holds it as `model/`.
+        path: A model folder, a run folder that holds it as `model/`, or "shipped", the model inside the package.
         threads: Number of processor threads for one prediction, >= 1.
+        shifts: Number of shifts in time that every answer is averaged over, 1 to 8.
 
     Raises:
         ModelError: The model is missing, damaged, of a newer format, or unusable.
     """
     from emogram.classifier import Classifier
 
-    return Classifier.load(path, threads=threads)
+    return Classifier.load(path, threads=threads, shifts=shifts)
 
 
 def __dir__() -> list[str]:

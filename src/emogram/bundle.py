@@ -1,8 +1,8 @@
 """The model folder that is shared, served and exported: sealed with hashes, verified before anything in it is used.
 
 `best.keras` (the network), `model.onnx` (for prediction), `model.json` (`ModelInfo`), `README.md` (the card),
-`training_clips.txt` (hashes of the recordings it knows) and `SHA256SUMS` (which `sha256sum -c` reads). Nothing in it is
-ever unpickled.
+`training_clips.txt` (hashes of the recordings it knows), `LICENSE` where it has one of its own, and `SHA256SUMS` (which
+`sha256sum -c` reads). Nothing in it is ever unpickled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from emogram import __version__
 from emogram.config import Settings, SpectrogramConfig
 from emogram.errors import ModelError, SettingsError
 from emogram.files import output_error, sha256_of, write_json, write_text
-from emogram.records import Report
 
 FORMAT_VERSION = 1
 
@@ -30,7 +29,13 @@ ONNX_FILE = "model.onnx"
 INFO_FILE = "model.json"
 CARD_FILE = "README.md"
 CLIPS_FILE = "training_clips.txt"
+LICENCE_FILE = "LICENSE"
 SUMS_FILE = "SHA256SUMS"
+
+SHIPPED = "shipped"
+"""Stands for the model inside the package wherever a model is named; a folder of that name needs its whole path."""
+
+SHIPPED_FOLDER = Path(__file__).parent / SHIPPED
 
 # Enough to tell clips apart: among 10,000 clips that judge and 10,000 that trained, all different, the chance that any
 # two begin alike is 4 in ten million.
@@ -92,6 +97,9 @@ class ModelInfo(Settings):
         None, description="Share of wrong answers on validation, unsure ones left out."
     )
     unsure_share: float | None = Field(None, description="Share of validation clips whose answer is unsure.")
+    mean_log_probabilities: tuple[float, ...] | None = Field(
+        None, description="Mean answer on validation clips, see adapt.py; unset: cannot be adapted to a voice."
+    )
     seed: int = Field(0, description="Seed of the training.")
     created: str | None = Field(None, description="Day it was made, YYYY-MM-DD.")
 
@@ -111,6 +119,8 @@ class ModelInfo(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.mean_log_probabilities is not None and len(self.mean_log_probabilities) != len(self.labels):
+            raise ValueError(f"mean_log_probabilities must be {len(self.labels)}, one for each label")
         with_features = self.spectrogram is not None and self.spectrogram.utterance_features
         wanted_inputs = ("spectrogram", "features") if with_features else ("spectrogram",)
         if self.inputs != wanted_inputs:
@@ -232,9 +242,10 @@ def seal(folder: Path, info: ModelInfo, card: str) -> Bundle:
     A bundle without `SHA256SUMS` is refused by `open_bundle`, so an interrupted sealing leaves no half-true model.
 
     Args:
-        folder: Holds `model.onnx` already, and `best.keras` where the network is to be shared for further training.
+        folder: Holds `model.onnx` already, `best.keras` where the network is to be shared for further training, and
+            `LICENSE` where the model has one.
         info: What `model.json` says.
-        card: What `README.md` says; see `model_card`.
+        card: What `README.md` says; see `card.model_card`.
 
     Raises:
         ModelError: `model.onnx` is not there.
@@ -249,7 +260,8 @@ def seal(folder: Path, info: ModelInfo, card: str) -> Bundle:
         raise output_error(sums, error) from error
     write_json(folder / INFO_FILE, info.model_dump(mode="json"))
     write_text(folder / CARD_FILE, card)
-    present = [name for name in (KERAS_FILE, ONNX_FILE, INFO_FILE, CARD_FILE, CLIPS_FILE) if (folder / name).is_file()]
+    ours = (KERAS_FILE, ONNX_FILE, INFO_FILE, CARD_FILE, CLIPS_FILE, LICENCE_FILE)
+    present = [name for name in ours if (folder / name).is_file()]
     write_text(sums, "".join(f"{sha256_of(folder / name)}  {name}\n" for name in present))
     return open_bundle(folder)
 
@@ -258,7 +270,7 @@ def open_bundle(path: str | Path) -> Bundle:
     """Verify a model folder and read what it says about itself.
 
     Args:
-        path: The model folder, or a run folder that holds it as `model/`.
+        path: The model folder, a run folder that holds it as `model/`, or `SHIPPED`.
 
     Raises:
         ModelError: Missing, unfinished, damaged, of a newer format, or inconsistent.
@@ -282,6 +294,13 @@ def upgrade(values: Mapping[str, Any], from_version: int) -> dict[str, Any]:
 
 
 def _find(path: Path) -> Path:
+    if path == Path(SHIPPED):
+        if not SHIPPED_FOLDER.is_dir():
+            raise ModelError(
+                f"no model ships with this copy of emogram {__version__}; name one with --model or EMOGRAM_MODEL, "
+                "train one with `emogram train CORPUS`, or make a small one with `emogram demo`"
+            )
+        return SHIPPED_FOLDER
     if path.is_file():
         raise ModelError(f"{path}: is a file; a model is a folder, give the folder that holds {INFO_FILE}")
     if not path.is_dir():
@@ -372,128 +391,3 @@ def _install_advice(package_version: object) -> str:
     if isinstance(package_version, str) and re.fullmatch(r"[0-9]+(\.[0-9a-z]+)*", package_version):
         return f"pip install --upgrade 'emogram>={package_version}'"
     return "pip install --upgrade emogram"
-
-
-def model_card(info: ModelInfo, *, report: Report | None = None, notes: str = "") -> str:
-    """Write the bundle's `README.md`: a model card as Hugging Face reads it.
-
-    Args:
-        info: The model.
-        report: Results under `info.protocol`, for the table of metrics with intervals and the recall of each label;
-            without it the table shows the single numbers of `info.metrics`.
-        notes: A paragraph to add about this model, in Markdown.
-    """
-    sections = [
-        _front_matter(info),
-        f"# {info.model_id}\n\n{_what_it_is(info)}",
-        *([notes.strip()] if notes.strip() else []),
-        "## Labels\n\n" + ", ".join(info.labels),
-        "## Training data\n\n" + _training_data(info),
-        "## How good it is\n\n" + _results(info, report),
-        '## How to use it\n\n```python\nimport emogram\n\nmodel = emogram.load("path/to/this/folder")\n'
-        f'print(model.predict("{"clip.wav" if info.spectrogram else "spectrogram.png"}").label)\n```',
-        "## Limits, and uses to avoid\n\n" + _limits(info),
-    ]
-    return "\n\n".join(sections) + "\n"
-
-
-def _front_matter(info: ModelInfo) -> str:
-    tags = ["speech-emotion-recognition", "spectrogram", "onnx", "keras"]
-    # A JSON string is a YAML string, whatever stands in it.
-    corpora = [f"  - {json.dumps(corpus.corpus)}" for corpus in info.trained_on if corpus.corpus]
-    lines = ["license: other", "pipeline_tag: audio-classification", "library_name: emogram", "tags:"]
-    lines += [f"  - {tag}" for tag in tags]
-    if corpora:
-        lines += ["datasets:", *corpora]
-    return "\n".join(["---", *lines, "---"])
-
-
-def _what_it_is(info: ModelInfo) -> str:
-    if info.spectrogram is None:
-        takes = f"spectrogram pictures of {info.input_shape[0]}x{info.input_shape[1]} pixels, made elsewhere"
-    else:
-        shown = "log-mel spectrogram" if info.spectrogram.kind == "log_mel" else "spectrogram picture"
-        with_features = " and acoustic features of the whole utterance" if info.spectrogram.utterance_features else ""
-        takes = f"one utterance of speech as a {shown} at {info.spectrogram.sample_rate} Hz{with_features}"
-    made = f", made on {info.created}" if info.created else ""
-    return (
-        f"A convolutional network (`{info.network['name']}`) that takes {takes} and gives a probability for each of "
-        f"{len(info.labels)} emotions. Trained with emogram {info.package_version}{made}, seed {info.seed}."
-    )
-
-
-def _training_data(info: ModelInfo) -> str:
-    if not info.trained_on:
-        return "Not recorded."
-    rows = [
-        [
-            f"{c.corpus} (the model it started from)" if c.pretraining else c.corpus,
-            str(c.n_clips),
-            "unknown" if c.n_speakers is None else str(c.n_speakers),
-            c.licence,
-            c.content_hash,
-        ]
-        for c in info.trained_on
-    ]
-    table = _table(["corpus", "clips", "speakers", "licence", "content hash"], rows)
-    return f"{table}\n\nThe licences of the corpora bind whoever shares or sells what was made from them."
-
-
-def _results(info: ModelInfo, report: Report | None) -> str:
-    metrics = report.metrics if report else info.metrics
-    numbers = {k: v for k, v in metrics.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    if not numbers:
-        return "Not measured."
-    intervals = report.intervals if report else {}
-    rows = [
-        [name, _number(value), "{} to {}".format(*map(_number, intervals[name])) if name in intervals else ""]
-        for name, value in numbers.items()
-    ]
-    parts = [
-        f"Protocol: {info.protocol or (report.protocol if report else '') or 'not recorded'}.".replace("..", "."),
-        _table(["metric", "value", "95 % interval"], rows),
-    ]
-    if report is not None:
-        recalls = [[label, _number(v["recall"]), _number(v["support"])] for label, v in report.per_class.items()]
-        parts.append(_table(["label", "recall", "clips"], recalls))
-    parts.append(
-        "Probabilities are calibrated on validation clips." if info.calibrated else "Probabilities are not calibrated."
-    )
-    return "\n\n".join(parts)
-
-
-def _limits(info: ModelInfo) -> str:
-    sure = f" {_unsure(info)}" if info.abstain_threshold > 0.0 else ""
-    return (
-        "- It hears how something is said, not what a person feels. Most corpora hold acted speech, and acted speech "
-        "is not life: expect far worse results on everyday recordings.\n"
-        "- It knows the languages, voices, ages and microphones of its training data only; on others it may be wrong "
-        "and sure of it." + sure + "\n"
-        "- It always answers with one of its labels, even for music or noise.\n"
-        "- Do not use it to decide about people: hiring, schooling, credit, policing, insurance, health or workplace "
-        "monitoring. Inferring emotions at work or in schools is forbidden in some countries.\n"
-        "- Ask people before you analyse their voices."
-    )
-
-
-def _unsure(info: ModelInfo) -> str:
-    says = f"Answers with a confidence below {info.abstain_threshold:.3g} are marked as unsure."
-    if info.target_error is None or info.answered_error is None or info.unsure_share is None:
-        return says
-    return (
-        f"{says} The threshold was set for at most {info.target_error:.1%} wrong answers; on validation clips "
-        f"{info.answered_error:.1%} of the other answers were wrong, and {info.unsure_share:.1%} were unsure."
-    )
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() and abs(value) > 1 else f"{value:.3f}"

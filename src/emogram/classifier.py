@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emogram import audio, features, spectrogram
-from emogram.bundle import ONNX_FILE, Bundle, ModelInfo, open_bundle
+from emogram.adapt import adapt_voices
+from emogram.bundle import ONNX_FILE, SHIPPED, Bundle, ModelInfo, open_bundle
 from emogram.calibration import soften
 from emogram.config import SpectrogramConfig
 from emogram.errors import AudioError, EmogramError, ModelError, SettingsError
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 Probabilities = npt.NDArray[np.float64]
 
+# `emonet` and its kind look at every eighth frame in the end, so that eight shifts of a frame show it everything.
+SHIFT_SPAN_FRAMES = 8
+
 # Single-precision softmax over a few labels sums to 1 within 1e-6; whatever is this far off is no softmax.
 MAX_SUM_ERROR = 1e-3
 
@@ -38,34 +42,46 @@ class Classifier:
         labels: Labels in the order of all scores.
         info: What the bundle's `model.json` says.
         sha256: Hash of the bundle.
+        shifts: Number of shifts in time that every answer is averaged over; 1: none.
     """
 
     labels: tuple[str, ...]
     info: ModelInfo
     sha256: str
+    shifts: int
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 1, shifts: int = 1) -> None:
         """Load the ONNX model of a bundle; see `load`."""
         if threads < 1:
             raise SettingsError(f"threads is {threads}; expected a whole number of at least 1")
+        if not 1 <= shifts <= SHIFT_SPAN_FRAMES:
+            raise SettingsError(f"shifts is {shifts}; expected a whole number from 1 to {SHIFT_SPAN_FRAMES}")
+        if shifts > 1 and bundle.info.input_shape[0] is not None:
+            raise SettingsError(
+                f"{bundle.folder}: looks at whole pictures, which have no room for shifts; use shifts=1"
+            )
         self.info = bundle.info
         self.labels = bundle.info.labels
         self.sha256 = bundle.sha256
+        self.shifts = shifts
         self._name = str(bundle.folder)
         self._session = _session(bundle, threads)
 
     @classmethod
-    def load(cls, path: str | Path, *, threads: int = 1) -> Classifier:
+    def load(cls, path: str | Path = SHIPPED, *, threads: int = 1, shifts: int = 1) -> Classifier:
         """Verify and load a model.
 
         Args:
-            path: A model folder, or a run folder that holds it as `model/`.
+            path: A model folder, a run folder that holds it as `model/`, or `SHIPPED`.
             threads: Number of processor threads for one prediction, >= 1.
+            shifts: Number of shifts in time that every answer is averaged over, 1 to `SHIFT_SPAN_FRAMES`: each costs
+                the network's time once more, and makes answers a little better.
 
         Raises:
             ModelError: The model is missing, damaged, of a newer format, or unusable.
+            SettingsError: `threads` or `shifts` is out of range, or the model takes pictures and cannot shift them.
         """
-        return cls(open_bundle(path), threads=threads)
+        return cls(open_bundle(path), threads=threads, shifts=shifts)
 
     def predict(self, audio: str | Path | npt.ArrayLike, *, sample_rate: int | None = None) -> Prediction:
         """Tell the emotion of one utterance.
@@ -118,8 +134,41 @@ class Classifier:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
+    def adapt(
+        self, outcomes: Iterable[tuple[Clip, Prediction | EmogramError]], *, voice_of: Callable[[Clip], str]
+    ) -> Iterator[tuple[Clip, Prediction | EmogramError]]:
+        """Adapt what `predict_many` yields to the voices, once all of it is there; errors pass.
+
+        Args:
+            outcomes: Clips and what was said of them.
+            voice_of: Names the voice of a clip.
+
+        Raises:
+            ModelError: The model does not tell what it answers on average.
+        """
+        reference = self.reference()
+        everything = list(outcomes)
+        done = [(clip, outcome) for clip, outcome in everything if isinstance(outcome, Prediction)]
+        scores = np.asarray([[prediction.scores[label] for label in self.labels] for _, prediction in done])
+        adapted = iter(adapt_voices(scores, [voice_of(clip) for clip, _ in done], reference))
+        for clip, outcome in everything:
+            yield clip, self.prediction_from(next(adapted)) if isinstance(outcome, Prediction) else outcome
+
+    def reference(self) -> tuple[float, ...]:
+        """Return what the model answers on average, which adapting to a voice needs.
+
+        Raises:
+            ModelError: The bundle does not tell.
+        """
+        if self.info.mean_log_probabilities is None:
+            raise ModelError(
+                f"{self._name}: does not say what it answers on average, so it cannot be adapted to a voice; train it "
+                "again with this version of emogram"
+            )
+        return self.info.mean_log_probabilities
+
     def probabilities(self, inputs: Mapping[str, npt.NDArray[np.floating[Any]]]) -> Probabilities:
-        """Run the network on a batch of model inputs and calibrate what it says.
+        """Run the network on a batch of model inputs, at each shift, and calibrate what it says on average.
 
         Args:
             inputs: Input name -> array with a leading batch axis: "spectrogram", shape (n_clips, *info.input_shape),
@@ -136,12 +185,20 @@ class Classifier:
                 f"{self._name}: takes {', '.join(self.info.inputs)}; given {', '.join(inputs) or 'nothing'}"
             )
         feed = {name: np.asarray(values, dtype=np.float32) for name, values in inputs.items()}
+        if self.shifts > 1:
+            answers = [self._raw(shifted) for shifted in _shifted(feed, self.shifts)]
+            return soften(np.mean(answers, axis=0), self.info.temperature)
+        return soften(self._raw(feed), self.info.temperature)
+
+    def _raw(self, feed: Mapping[str, FloatArray]) -> FloatArray:
+        """Return what the network says, before calibration, shape (n_clips, n_labels)."""
+        raw: FloatArray
         try:
             (raw,) = self._session.run(None, feed)
         except _runtime_errors() as error:
             raise ModelError(f"{self._name}: {ONNX_FILE} failed on input of {_shapes(feed)}: {_line(error)}") from None
         self._check_output(raw, n_clips=len(feed["spectrogram"]))
-        return soften(raw, self.info.temperature)
+        return raw
 
     def prediction_from(self, probabilities: npt.ArrayLike) -> Prediction:
         """Turn the probabilities of one clip, shape (n_labels,), calibrated, into a `Prediction`."""
@@ -200,6 +257,14 @@ class Classifier:
             raise ModelError(f"{self._name}: {ONNX_FILE} gives values that are not finite; train the model again")
         if raw.min(initial=0.0) < 0.0 or np.abs(raw.sum(axis=1) - 1.0).max(initial=0.0) > MAX_SUM_ERROR:
             raise ModelError(f"{self._name}: {ONNX_FILE} gives no probabilities; end the network with a softmax")
+
+
+def _shifted(feed: Mapping[str, FloatArray], shifts: int) -> Iterator[dict[str, FloatArray]]:
+    """Yield the inputs with `SHIFT_SPAN_FRAMES` frames of silence, more and more of them before the sound."""
+    for shift in range(shifts):
+        before = shift * SHIFT_SPAN_FRAMES // shifts
+        silence = ((0, 0), (before, SHIFT_SPAN_FRAMES - before), (0, 0), (0, 0))
+        yield {**feed, "spectrogram": np.pad(feed["spectrogram"], silence)}
 
 
 def as_prediction(probabilities: npt.ArrayLike, labels: Sequence[str], threshold: float) -> Prediction:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from emogram import __version__
+from emogram.bundle import SHIPPED
 from emogram.config import RunConfig
 from emogram.errors import EmogramError, InputError, OutputError, SettingsError
 from emogram.settings import takes_settings
@@ -38,6 +39,8 @@ PARTLY_FAILED = 3
 UNREADABLE = 4
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
+
+ADAPTED_NOTE = "adapted to the voice, which helps only where it was recorded in several moods"
 
 _EXIT_CODES = (
     "Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 some inputs failed (each named, the others done), 4 an input could "
@@ -95,6 +98,14 @@ Also = Annotated[
         show_default=False,
     ),
 ]
+ModelName = Annotated[
+    Path,
+    typer.Option(
+        "--model",
+        envvar="EMOGRAM_MODEL",
+        help=f"A model folder, a run folder, or `{SHIPPED}`, the model inside the package.",
+    ),
+]
 CorpusName = Annotated[
     str | None, typer.Option("--as", metavar="NAME", help="What the corpus is, instead of finding out by looking.")
 ]
@@ -111,6 +122,12 @@ Cache = Annotated[
     ),
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no spectrograms between runs.")]
+Shifts = Annotated[
+    int,
+    typer.Option(
+        min=1, max=8, help="Average every answer over this many shifts in time: slower, and a little better than one."
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; by default a new one below runs/.")]
 AllowLeaks = Annotated[
     bool,
@@ -608,8 +625,8 @@ def evaluate(
         list[Path],
         typer.Argument(
             metavar="MODEL CORPUS | FILE...",
-            help="A model folder or run folder, and a corpus as `emogram train` takes it; with --predictions, files of "
-            "stored predictions or the folders of runs.",
+            help=f"A model folder, a run folder or `{SHIPPED}`, the model inside the package, and a corpus as `emogram "
+            "train` takes it; with --predictions, files of stored predictions or the folders of runs.",
             show_default=False,
         ),
     ],
@@ -625,6 +642,13 @@ def evaluate(
         typer.Option(help="All clips, or those of the speakers that the model's own split set aside."),
     ] = "all",
     allow_leaks: AllowLeaks = False,
+    shifts: Shifts = 1,
+    adapt: Annotated[
+        bool,
+        typer.Option(
+            "--adapt", help="Adapt the answers to each speaker, without labels; the figure is then to be told apart."
+        ),
+    ] = False,
     out: Out = None,
     overwrite: Overwrite = False,
     corpus_name: CorpusName = None,
@@ -638,6 +662,8 @@ def evaluate(
 
     require_plots("evaluation")
     if predictions:
+        if adapt or shifts > 1:
+            raise SettingsError("--adapt and --shifts need the model; `emogram adapt RUNS` adapts what runs stored")
         return _evaluate_predictions(what, ensemble=ensemble, out=out, overwrite=overwrite, json=json)
     if ensemble or len(what) != 2:
         raise SettingsError(
@@ -655,6 +681,8 @@ def evaluate(
         folder,
         part=part,
         allow_leaks=allow_leaks,
+        shifts=shifts,
+        adapt=adapt,
         cache=_cache_folder(cache, no_cache),
         workers=workers,
         progress=_progress(),
@@ -666,7 +694,7 @@ def evaluate(
         failed=result.failed,
         n_given=len(found.clips),
         warnings=result.warnings,
-        as_json={"part": part} if json else None,
+        as_json={"part": part, "shifts": shifts, "adapted": adapt} if json else None,
     )
     console.file_lines(result.plots, words="plots")
     return code
@@ -790,6 +818,106 @@ def robustness(
     console.failures(result.failed, total=len(found.clips))
     console.say(f"results: {result.out} (after {console.duration(result.seconds)})")
     return PARTLY_FAILED if result.failed else 0
+
+
+@command(app)
+def adapt(
+    runs: Annotated[
+        Path,
+        typer.Argument(metavar="RUNS", help="Folder of a cross-validation, or a run folder.", show_default=False),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; by default RUNS/adapted.", show_default=False)
+    ] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> int:
+    """Adapt the predictions that runs stored to each speaker, and judge them apart."""
+    from emogram.doctor import require_plots
+
+    require_plots("judging")
+    from emogram.adapted import adapt_runs
+
+    folder = _new_folder(out or runs / "adapted", "", overwrite=overwrite)
+    judgement = adapt_runs(runs, folder)
+    code = _show_report(
+        judgement.report,
+        title="Adapted to the voice",
+        out=folder,
+        failed=(),
+        n_given=len(judgement.clips),
+        warnings=(),
+        as_json=_seeds_dict(judgement) if json else None,
+    )
+    if not json:
+        _show_seeds(judgement)
+    return code
+
+
+@command(app)
+def ship(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder or model folder.", show_default=False)],
+    corpora: CorpusPaths,
+    out: Annotated[
+        Path, typer.Option(help="The folder to write; a model that is there is replaced.", show_default=False)
+    ],
+    also: Also = None,
+    card: Annotated[Path | None, typer.Option(help="Also write the model card here.", show_default=False)] = None,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file that names the results, tables and commands that the card shows.", show_default=False
+        ),
+    ] = None,
+    int8: Annotated[bool, typer.Option(help="Try int8, and keep it where it costs under a point of UAR.")] = True,
+    corpus_name: CorpusName = None,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    workers: Workers = None,
+    json: Json = False,
+) -> int:
+    """Make of a trained model the folder that the package ships: small, licensed, with its card."""
+    from emogram.doctor import require_training
+
+    require_training("shipping")
+    from emogram import console
+    from emogram.card import read_evidence
+    from emogram.ship import ship as make_folder
+
+    found = _find_all(corpora, also, corpus_name)
+    result = make_folder(
+        model,
+        found,
+        out,
+        int8=int8,
+        evidence=None if evidence is None else read_evidence(evidence),
+        card=card,
+        cache=_cache_folder(cache, no_cache),
+        workers=workers,
+        progress=_progress(),
+    )
+    facts = {
+        "model": {"id": result.bundle.info.model_id, "sha256": result.bundle.sha256},
+        "bytes": result.n_bytes,
+        "trials": {name: vars(trial) for name, trial in result.trials.items()},
+        "chosen": result.chosen,
+    }
+    code = _show_report(
+        result.report,
+        title="What ships, on the part that judges",
+        out=out,
+        failed=result.failed,
+        n_given=len(found.clips),
+        warnings=found.warnings,
+        as_json=facts if json else None,
+    )
+    for name, trial in result.trials.items():
+        console.say(
+            f"{name:<8} {trial.n_bytes / 1e6:.2f} MB, validation UAR {console.percent(trial.uar)}, {trial.clip_ms:.2f} "
+            f"ms a clip{', chosen' if name == result.chosen else ''}"
+        )
+    console.say(f"model: {out} ({result.n_bytes / 1e6:.2f} MB)")
+    return code
 
 
 # ---------------------------------------------------------------- looking at data
@@ -935,14 +1063,23 @@ def predict(
             show_default=False,
         ),
     ],
-    model: Annotated[
-        Path | None,
-        typer.Option(envvar="EMOGRAM_MODEL", help="A model folder or run folder.", show_default=False),
-    ] = None,
+    model: ModelName = Path(SHIPPED),
     top_k: Annotated[
         int | None,
         typer.Option(min=1, help="Emotions to show; by default all for one file, 3 for several.", show_default=False),
     ] = None,
+    shifts: Shifts = 1,
+    adapt: Annotated[
+        bool,
+        typer.Option(
+            "--adapt",
+            help="Adapt the answers to the voice, which must have been recorded in several moods: all files are of one "
+            "voice, or with --voice-folders those of each folder.",
+        ),
+    ] = False,
+    voice_folders: Annotated[
+        bool, typer.Option("--voice-folders", help="With --adapt: the files of each folder are of one voice.")
+    ] = False,
     csv: Annotated[Path | None, typer.Option(help="Also write the answers as a table.", show_default=False)] = None,
     picture: Annotated[
         Path | None,
@@ -954,27 +1091,26 @@ def predict(
     workers: Annotated[int | None, typer.Option(min=1, help="Files to work on at once.", show_default=False)] = None,
     json: Json = False,
 ) -> int:
-    """Tell the emotion of speech with a trained model."""
+    """Tell the emotion of speech."""
     from emogram import console
     from emogram.classifier import Classifier
     from emogram.errors import ModelError
 
-    if model is None:
-        raise SettingsError(
-            "no model given; name one with --model or EMOGRAM_MODEL, train one with `emogram train CORPUS`, or make a "
-            "small one with `emogram demo`"
-        )
+    if voice_folders and not adapt:
+        raise SettingsError("--voice-folders says what --adapt adapts to; say --adapt as well")
     if picture is not None:
         from emogram.doctor import require_plots
 
         require_plots("drawing pictures")
-    classifier = Classifier.load(model)
+    classifier = Classifier.load(model, shifts=shifts)
     clips, failed = _clips_of(_names(files), classifier.info)
     drawings = _drawings(picture, clips)
     done: list[tuple[Clip, Prediction]] = []
     odd: Counter[str] = Counter()
     errors: list[EmogramError] = [error for _, error in failed]
     outcomes = classifier.predict_many(clips, workers=workers, progress=_predict_progress(len(clips), json=json))
+    if adapt:
+        outcomes = classifier.adapt(outcomes, voice_of=lambda clip: str(clip.path.parent) if voice_folders else "")
     with contextlib.closing(outcomes):  # type: ignore[type-var]
         for clip, outcome in outcomes:
             if isinstance(outcome, EmogramError):
@@ -983,6 +1119,8 @@ def predict(
                 continue
             done.append((clip, outcome))
             result = _result(clip, outcome, classifier)
+            if adapt:
+                result["warnings"].append(ADAPTED_NOTE)
             odd.update(result["warnings"])
             if json:
                 _print_json(result)

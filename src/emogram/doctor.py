@@ -89,6 +89,7 @@ def examine() -> list[Check]:
         _attempt("libraries", _core_versions, INSTALL.replace("[train]", "")),
         *_sound(),
         _attempt("model", _tiny_prediction, INSTALL),
+        _attempt("shipped model", _shipped, "install emogram again, or name another model with --model"),
         *_training(),
         _attempt("cache", _cache, "set EMOGRAM_CACHE to a folder that can be written to, or say --no-cache"),
         *_variables(),
@@ -164,6 +165,21 @@ def _tiny_prediction() -> str:
             noise = np.random.default_rng(0).normal(0, 0.1, 16000)
             Classifier.load(tiny_bundle(Path(folder) / "model")).predict(noise, sample_rate=16000)
     return f"ONNX Runtime {onnxruntime.__version__} predicts"
+
+
+def _shipped() -> str:
+    """Verify the model inside the package and let it answer; a copy without one is no fault."""
+    import numpy as np
+
+    from emogram.bundle import SHIPPED_FOLDER
+    from emogram.classifier import Classifier
+
+    if not SHIPPED_FOLDER.is_dir():
+        return "none in this copy; name a model with --model or EMOGRAM_MODEL"
+    classifier = Classifier.load()
+    classifier.predict(np.random.default_rng(0).normal(0, 0.1, 16000), sample_rate=16000)
+    size = sum(file.stat().st_size for file in SHIPPED_FOLDER.iterdir())
+    return f"{classifier.info.model_id}, {classifier.sha256[:12]}, {size / 1e6:.1f} MB, verified, answers"
 
 
 def _training() -> Iterator[Check]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from emogram import leaks
+from emogram.adapt import ADAPTED, adapt_voices
 from emogram.bundle import CLIP_DIGITS, ModelInfo, open_bundle
 from emogram.classifier import Classifier
 from emogram.config import SpectrogramConfig
@@ -50,6 +51,8 @@ def evaluate(
     *,
     part: str = "all",
     allow_leaks: bool = False,
+    shifts: int = 1,
+    adapt: bool = False,
     cache: Path | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -62,20 +65,23 @@ def evaluate(
         out: Folder for the results.
         part: "all" clips, or those of the speakers that the model's own split set aside: "test" or "validation".
         allow_leaks: Judge also on recordings that the model was trained on; the report then says so.
+        shifts: Number of shifts in time that every answer is averaged over; see `Classifier.load`.
+        adapt: Adapt the answers to each speaker; see adapt.py. The report says so, since the figure is then another.
         cache: Folder that keeps model inputs; None keeps none.
         workers: Number of processes that read clips.
         progress: Is told how far it is.
 
     Raises:
-        ModelError: The model was refused, or does not take this kind of corpus.
+        ModelError: The model was refused, does not take this kind of corpus, or cannot be adapted.
         CorpusError: Nothing in the corpus could be used, or the model was trained on recordings of it and that is not
             allowed.
-        SettingsError: `part` is unknown, or the model's split set no such speakers aside.
+        SettingsError: `part` is unknown, or the model's split set no such speakers aside; or it is to adapt to
+            speakers who are unknown.
     """
     if part not in PARTS:
         raise SettingsError(f"part '{part}'; expected one of {', '.join(PARTS)}")
     bundle = open_bundle(model)
-    classifier = Classifier(bundle)
+    classifier = Classifier(bundle, shifts=shifts)
     info = classifier.info
     config = input_settings(info, corpus)
     dataset = load_dataset(corpus, config, labels=info.labels, cache=cache, workers=workers, progress=progress)
@@ -91,9 +97,20 @@ def evaluate(
     protocol = info.protocol if part == "test" else f"{part} clips of {corpus.name}"
     if heard:
         protocol += f"; {heard[0].found}"
+    if adapt and any(clip.speaker is None for clip in clips):
+        raise SettingsError(
+            "the speakers of some clips are unknown, so answers cannot be adapted to them; leave --adapt"
+        )
+    if shifts > 1:
+        protocol += f"; averaged over {shifts} shifts in time"
+    probabilities = clip_probabilities(classifier, dataset, indices, progress=progress)
+    if adapt:
+        protocol += f"; {ADAPTED}"
+        voices = [f"{clip.corpus}/{clip.speaker}" for clip in clips]
+        probabilities = adapt_voices(probabilities, voices, classifier.reference())
     judgement = judge_clips(
         clips,
-        clip_probabilities(classifier, dataset, indices, progress=progress),
+        probabilities,
         info.labels,
         out,
         protocol=leaks.with_allowed(protocol, allowed),
@@ -139,7 +156,12 @@ def input_settings(info: ModelInfo, corpus: Corpus) -> SpectrogramConfig:
 
 
 def part_of(dataset: Dataset, info: ModelInfo, part: str) -> Indices:
-    """Return all clips, or those of the speakers that the model's own split set aside; see `evaluate`.
+    """Return all clips, or those of the speakers that the model's own split put into a part.
+
+    Args:
+        dataset: The corpus.
+        info: The model.
+        part: "all", "train", "validation" or "test".
 
     Raises:
         SettingsError: The model's split set no such speakers aside.
@@ -149,7 +171,7 @@ def part_of(dataset: Dataset, info: ModelInfo, part: str) -> Indices:
     if part == "all":
         return everything
     wanted = _speakers_of_part(info, part)
-    if not wanted or wanted & _speakers_of_part(info, "train"):
+    if not wanted or (part != "train" and wanted & _speakers_of_part(info, "train")):
         raise SettingsError(f"this model's split set no {part} speakers aside; judge it on all clips of a new corpus")
     speakers = _speakers_as_in_split(dataset, info)
     chosen = everything[[speaker in wanted for speaker in speakers]]

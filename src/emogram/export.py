@@ -1,4 +1,4 @@
-"""Trained network -> ONNX file that gives the same probabilities."""
+"""Trained network -> ONNX file that gives the same probabilities; and one that computes in int8, nearly the same."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MAX_DIFFERENCE = 1e-4  # of any probability, between Keras and ONNX Runtime
 OPSET = 17
 
+# ONNX Runtime's mark for models that need no preparation before they are quantised; without it, it warns.
+_PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
+
 Inputs = Mapping[str, npt.NDArray[np.float32]]
 
 
@@ -39,7 +42,7 @@ def export_onnx(network: keras.Model, path: Path, *, samples: Iterable[Inputs]) 
         ModelError: The exported model differs; nothing is written then.
         OutputError: The file cannot be written.
     """
-    content = _named_output(_exported(network))
+    content = tidied(_named_output(_exported(network)))
     difference = greatest_difference(network, content, samples)
     if not difference <= MAX_DIFFERENCE:
         raise ModelError(
@@ -68,6 +71,58 @@ def greatest_difference(network: keras.Model, content: bytes, samples: Iterable[
     return float(np.max(differences)) if differences else np.nan
 
 
+def tidied(content: bytes) -> bytes:
+    """Return ONNX bytes that compute the same with less: constants folded, batch normalisation inside convolutions.
+
+    What Keras exports is full of casts and transpositions that undo each other, and its batch normalisation is a
+    subtraction, a product and a sum beside each convolution. ONNX Runtime removes these, also when it loads a model,
+    but cannot fold the subtraction, so that is written as a sum first. `quantised` then finds bare convolutions. Only
+    operators of the ONNX standard are used.
+    """
+    return _optimised(_sums_for_differences(_optimised(content)))
+
+
+def quantised(content: bytes, *, samples: Iterable[Inputs]) -> bytes:
+    """Return ONNX bytes whose convolutions compute in int8: a third of the size, and 1.6 times as fast for `emonet`.
+
+    Static, since the ranges are taken from `samples` once; weights int8 by channel, activations uint8 by tensor, as
+    quantise-dequantise pairs. Attention, gates, statistics and the answer stay in single precision: they cost little
+    time, and quantising them as well made a network slower that it left less accurate.
+    B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference",
+    CVPR 2018, arXiv:1712.05877.
+
+    Args:
+        content: What `export_onnx` wrote.
+        samples: Batches of model inputs, about a hundred clips of the training part, to take the ranges from.
+    """
+    import onnx
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.batches = iter(samples)
+
+        def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
+            batch = next(self.batches, None)
+            return None if batch is None else dict(batch)
+
+    model = onnx.load_from_string(content)
+    onnx.helper.set_model_props(model, dict([_PREPARED]))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        quantization.quantize_static(
+            model,
+            file,
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+        )
+        return file.read_bytes()
+
+
 def run_network(network: keras.Model, inputs: Inputs) -> npt.NDArray[np.float32]:
     """Return the probabilities that a Keras network gives for a batch of model inputs, shape (n, n_labels)."""
     given = dict(inputs) if len(inputs) > 1 else inputs["spectrogram"]
@@ -94,6 +149,41 @@ def _exported(network: keras.Model) -> bytes:
             return file.read_bytes()
     finally:
         logger.setLevel(level)
+
+
+def _optimised(content: bytes) -> bytes:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    # Beyond basic, ONNX Runtime uses operators of its own that other programs do not know.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        options.optimized_model_filepath = str(file)
+        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return file.read_bytes()
+
+
+def _sums_for_differences(content: bytes) -> bytes:
+    """Replace each difference with a constant, x - c, by the sum x + (-c)."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        constant = constants.get(node.input[1]) if node.op_type == "Sub" else None
+        if constant is None or constant.data_type != onnx.TensorProto.FLOAT:
+            continue
+        node.op_type = "Add"
+        node.input[1] = f"{constant.name}_negative"
+        if node.input[1] not in constants:
+            negative = onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(constant), node.input[1])
+            constants[node.input[1]] = negative
+            model.graph.initializer.append(negative)
+    serialised: Any = model.SerializeToString()
+    return bytes(serialised)
 
 
 def _named_output(content: bytes) -> bytes:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from emogram.bundle import ONNX_FILE, ModelInfo, TrainingCorpus, model_card, seal
+from emogram.bundle import ONNX_FILE, ModelInfo, TrainingCorpus, seal
+from emogram.card import model_card
 from emogram.config import SpectrogramConfig
 from emogram.errors import MissingExtraError
 from emogram.features import N_FEATURES

@@ -16,6 +16,7 @@ import numpy as np
 import tomli_w
 
 from emogram import __version__
+from emogram.adapt import mean_log_probabilities
 from emogram.backend import keras
 from emogram.batches import TrainingBatches
 from emogram.bundle import (
@@ -24,12 +25,12 @@ from emogram.bundle import (
     Bundle,
     ModelInfo,
     TrainingCorpus,
-    model_card,
     seal,
     write_known_clips,
 )
 from emogram.calibration import choose_threshold, fit_temperature, soften
 from emogram.callbacks import EmphasizeHard, History, KeepBest, Record, Tell, Validate
+from emogram.card import model_card
 from emogram.classifier import Classifier
 from emogram.config import RunConfig, SpectrogramConfig, TrainConfig
 from emogram.copies import with_degraded_copies
@@ -274,6 +275,7 @@ def finish(
             "target_error": config.train.target_error,
             "answered_error": abstention.error,
             "unsure_share": abstention.unsure_share,
+            "mean_log_probabilities": mean_log_probabilities(soften(raw, temperature), targets),
             "protocol": protocol,
             "metrics": dict(report.metrics),
         }

@@ -68,12 +68,18 @@ class Naming:
         example: The name of one file, for error messages.
         parse: Path -> its clip, or `LeftOut`, or None where the name is not of this corpus. Only names count, and not
             the suffix; the file is not opened.
+        language: Code of its language, ISO 639-1.
+        speech: What kind of speech it holds, for the card of a model: "acted, Polish".
+        citation: What to cite, and whom to name where the licence asks for it.
     """
 
     name: str
     licence: str
     example: str
     parse: Callable[[Path], Clip | LeftOut | None]
+    language: str
+    speech: str
+    citation: str
 
 
 def make_corpus(

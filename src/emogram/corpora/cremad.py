@@ -30,4 +30,15 @@ def _parse(path: Path) -> Clip | None:
     return Clip(path, label=canonical_label(emotion), speaker=actor, corpus="cremad", extra=extra)
 
 
-CREMAD = Naming("cremad", "ODbL 1.0", "1001_DFA_ANG_XX.wav", _parse)
+CREMAD = Naming(
+    "cremad",
+    "ODbL 1.0",
+    "1001_DFA_ANG_XX.wav",
+    _parse,
+    language="en",
+    speech="acted, American English",
+    citation=(
+        "H. Cao, D. G. Cooper, M. K. Keutmann, R. C. Gur, A. Nenkova, R. Verma, CREMA-D: Crowd-sourced "
+        "Emotional Multimodal Actors Dataset, IEEE Transactions on Affective Computing 5(4), 2014, 377-390"
+    ),
+)

@@ -39,4 +39,15 @@ def _parse(path: Path) -> Clip | None:
     return Clip(path, label=_LABELS[emotion.upper()], speaker=speaker, corpus="emodb", extra=extra)
 
 
-EMODB = Naming("emodb", "free to use when cited (no formal licence)", "03a01Fa.wav", _parse)
+EMODB = Naming(
+    "emodb",
+    "free to use when cited (no formal licence)",
+    "03a01Fa.wav",
+    _parse,
+    language="de",
+    speech="acted, German",
+    citation=(
+        "F. Burkhardt, A. Paeschke, M. Rolfes, W. F. Sendlmeier, B. Weiss, A Database of German Emotional "
+        "Speech, Interspeech 2005, 1517-1520"
+    ),
+)

@@ -38,4 +38,14 @@ def _parse(path: Path) -> Clip | None:
     return Clip(path, label=canonical_label(match[2]), speaker=actor, corpus="nemo", extra=extra)
 
 
-NEMO = Naming("nemo", "CC BY-NC-SA 4.0", "EB0_anger_1.wav", _parse)
+NEMO = Naming(
+    "nemo",
+    "CC BY-NC-SA 4.0",
+    "EB0_anger_1.wav",
+    _parse,
+    language="pl",
+    speech="acted, Polish",
+    citation=(
+        "I. Christop, nEMO: Dataset of Emotional Speech in Polish, LREC-COLING 2024, 12111-12116, arXiv:2404.06292"
+    ),
+)

@@ -48,4 +48,15 @@ def _parse(path: Path) -> Clip | LeftOut | None:
     return Clip(path, label=_LABELS[emotion], speaker=actor, corpus="ravdess", extra=extra)
 
 
-RAVDESS = Naming("ravdess", "CC BY-NC-SA 4.0", "03-01-06-01-02-01-12.wav", _parse)
+RAVDESS = Naming(
+    "ravdess",
+    "CC BY-NC-SA 4.0",
+    "03-01-06-01-02-01-12.wav",
+    _parse,
+    language="en",
+    speech="acted, North American English",
+    citation=(
+        "S. R. Livingstone, F. A. Russo, The Ryerson Audio-Visual Database of Emotional Speech and Song "
+        "(RAVDESS), PLoS ONE 13(5), 2018, e0196391, doi:10.1371/journal.pone.0196391"
+    ),
+)

@@ -42,4 +42,14 @@ def _parse(path: Path) -> Clip | None:
     return Clip(path, label=_LABELS[code], speaker=speaker, corpus="savee", extra=extra)
 
 
-SAVEE = Naming("savee", "research only, on registration", "DC_a01.wav", _parse)
+SAVEE = Naming(
+    "savee",
+    "research only, on registration",
+    "DC_a01.wav",
+    _parse,
+    language="en",
+    speech="acted, British English",
+    citation=(
+        "S. Haq, P. J. B. Jackson, Multimodal Emotion Recognition, in Machine Audition, IGI Global, 2010, 398-423"
+    ),
+)

@@ -33,4 +33,14 @@ def _parse(path: Path) -> Clip | None:
     )
 
 
-TESS = Naming("tess", "CC BY-NC-ND 4.0", "OAF_back_angry.wav", _parse)
+TESS = Naming(
+    "tess",
+    "CC BY-NC-ND 4.0",
+    "OAF_back_angry.wav",
+    _parse,
+    language="en",
+    speech="acted, English",
+    citation=(
+        "M. K. Pichora-Fuller, K. Dupuis, Toronto emotional speech set (TESS), Borealis, 2020, doi:10.5683/SP2/E8H2MF"
+    ),
+)

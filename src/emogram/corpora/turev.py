@@ -30,4 +30,14 @@ def _parse(path: Path) -> Clip | None:
     return Clip(path, label=_LABELS[emotion.lower()], speaker=speaker, corpus="turev", extra=extra)
 
 
-TUREV = Naming("turev", "CC BY-NC-ND 4.0", "1157_hl_acik.wav", _parse)
+TUREV = Naming(
+    "turev",
+    "CC BY-NC-ND 4.0",
+    "1157_hl_acik.wav",
+    _parse,
+    language="tr",
+    speech="acted single words, Turkish",
+    citation=(
+        "S. F. Canpolat, Z. Ormanoglu, D. Zeyrek, Turkish Emotion Voice Database (TurEV-DB), SLTU-CCURL 2020, 368-375"
+    ),
+)

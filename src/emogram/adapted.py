@@ -1,0 +1,76 @@
+"""The stored predictions of runs -> the same, adapted to each voice, and judged apart. Nothing is predicted again."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from emogram.adapt import ADAPTED, adapt_voices
+from emogram.bundle import open_bundle
+from emogram.errors import InputError, ModelError
+from emogram.judging import Judgement, judge_seeds
+from emogram.predictions import Predictions, read_file
+from emogram.writers import PREDICTIONS_FILE
+
+
+def adapt_runs(folder: Path, out: Path) -> Judgement:
+    """Adapt the predictions that a cross-validation or a run stored, each fold by what its own model says.
+
+    Args:
+        folder: What `emogram crossval` wrote, seed-N/fold-N below it, or one run folder.
+        out: Folder for the results.
+
+    Raises:
+        InputError: The folder holds no predictions, or the speaker of a clip is unknown.
+        ModelError: A model was refused, or does not say what it answers on average.
+        OutputError: The results cannot be written.
+    """
+    runs = sorted(path.parent for path in folder.glob(f"seed-*/fold-*/{PREDICTIONS_FILE}")) or [folder]
+    by_seed: dict[int, list[Predictions]] = {}
+    for run in runs:
+        seed, said = _adapted(run)
+        by_seed.setdefault(seed, []).append(said)
+    return judge_seeds([_pooled(by_seed[seed]) for seed in sorted(by_seed)], out)
+
+
+def _adapted(run: Path) -> tuple[int, Predictions]:
+    """Return the seed of a run's model, and what it said, adapted; every clip knows the seed."""
+    info = open_bundle(run).info
+    if info.mean_log_probabilities is None:
+        raise ModelError(f"{run}: the model does not say what it answers on average; train it again with this version")
+    (said,) = read_file(run / PREDICTIONS_FILE)
+    if said.labels != info.labels:
+        raise InputError(f"{run / PREDICTIONS_FILE}: holds other labels than the model beside it; judge it again")
+    unknown = [clip.path.name for clip in said.clips if clip.speaker is None]
+    if unknown:
+        raise InputError(
+            f"{run / PREDICTIONS_FILE}: the speaker of {unknown[0]} is unknown, so answers cannot be adapted to voices"
+        )
+    voices = [f"{clip.corpus}/{clip.speaker}" for clip in said.clips]
+    probabilities = adapt_voices(said.probabilities, voices, info.mean_log_probabilities)
+    adapted = dataclasses.replace(
+        said,
+        name=f"seed {info.seed}",
+        clips=tuple(dataclasses.replace(c, extra={**c.extra, "seed": str(info.seed)}) for c in said.clips),
+        probabilities=probabilities,
+        abstained=probabilities.max(axis=1) < info.abstain_threshold,
+        protocol=f"{ADAPTED}; {said.protocol or info.protocol}",
+    )
+    return info.seed, adapted
+
+
+def _pooled(folds: list[Predictions]) -> Predictions:
+    """Return the folds of one seed as one."""
+    first = folds[0]
+    if len(folds) == 1:
+        return first
+    return dataclasses.replace(
+        first,
+        clips=tuple(clip for said in folds for clip in said.clips),
+        probabilities=np.concatenate([said.probabilities for said in folds]),
+        abstained=np.concatenate([said.abstained for said in folds]),
+        protocol=f"{first.protocol}; that is the first of {len(folds)} folds pooled",
+        allowed_leaks=tuple(dict.fromkeys(leak for said in folds for leak in said.allowed_leaks)),
+    )
