@@ -48,7 +48,8 @@ def without_denormals() -> Iterator[None]:
 
 
 def _fused(layer: keras.layers.Layer) -> keras.layers.Layer:
-    return FUSED.get(type(layer), type(layer)).from_config(layer.get_config())
+    kind: Any = FUSED.get(type(layer), type(layer))
+    return kind.from_config(layer.get_config())
 
 
 def _finding_shapes(inputs: Tensor) -> bool:
@@ -136,7 +137,7 @@ class _SpatialDropout(keras.layers.SpatialDropout2D):  # type: ignore[misc]
         return inputs * torch.empty(shape, dtype=inputs.dtype).bernoulli_(kept).div_(kept)
 
 
-FUSED = {
+FUSED: dict[type, Any] = {
     layers.Conv2D: _Convolution,
     layers.BatchNormalization: _BatchNormalization,
     layers.ReLU: _ReLU,
