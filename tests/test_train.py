@@ -351,7 +351,7 @@ def test_a_constant_rate_stays(fitted, never_better):
 
 def test_the_history_of_the_rate_is_that_of_the_schedule(tiny_run):
     """Three epochs of two steps, one epoch of warm-up: after 2, 4 and 6 steps."""
-    expected = [1e-3, 1e-3 * (0.01 + 0.99 * 0.5), 1e-5]
+    expected = [5e-3, 5e-3 * (0.01 + 0.99 * 0.5), 5e-5]
     np.testing.assert_allclose(read_history(tiny_run.run / "history.csv")["learning_rate"], expected, rtol=1e-4)
 
 

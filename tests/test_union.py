@@ -131,7 +131,7 @@ def test_speakers_of_a_model_of_several_corpora_are_known_again(joined):
     main, more = (
         joined.select(np.flatnonzero([clip.corpus == name for clip in joined.clips])) for name in ("main", "more")
     )
-    tested = evaluation._part_of(main, Info, "test")
+    tested = evaluation.part_of(main, Info, "test")
     assert {main.clips[i].speaker for i in tested} == {"02", "04"} and len(tested) == 16
     with pytest.raises(CorpusError, match="no clips of the model's test speakers main/02, main/04"):
-        evaluation._part_of(more, Info, "test")
+        evaluation.part_of(more, Info, "test")
