@@ -142,7 +142,7 @@ class TrainConfig(Settings):
     init: Path | None = Field(
         None, description="Model folder whose weights training starts from, of the same network and spectrogram."
     )
-    epochs: int = Field(30, ge=1, le=10000, description="Number of times that the training clips are seen.")
+    epochs: int = Field(32, ge=1, le=10000, description="Number of times that the training clips are seen.")
     batch_size: int = Field(32, ge=1, le=4096, description="Clips a step.")
     train_frames: int = Field(160, ge=0, description="Log-mels are cut or padded to this many frames; 0: the longest.")
     optimizer: Literal["adam", "adamw", "muon", "sgd"] = Field("muon", description="Optimizer.")
