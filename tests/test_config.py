@@ -17,7 +17,7 @@ from emogram.errors import SettingsError
 # Another valid value for each setting, alone against the defaults.
 OTHER: dict[str, Any] = {
     "kind": "picture", "sample_rate": 22050, "n_fft": 1024, "win_length": 320, "hop_length": 160, "n_mels": 80,
-    "f_min_hz": 20.0, "f_max_hz": 7600.0, "mel_scale": "htk", "top_db": 60.0, "level": "absolute", "trim_db": 40.0,
+    "f_min_hz": 20.0, "f_max_hz": 7600.0, "mel_scale": "htk", "top_db": 80.0, "level": "absolute", "trim_db": 40.0,
     "min_frames": 64, "frame_multiple": 8, "picture_size": 64, "utterance_features": True, "band_normalization": "clip",
 }  # fmt: skip
 

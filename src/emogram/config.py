@@ -61,7 +61,7 @@ class SpectrogramConfig(Settings):
     f_min_hz: float = Field(50.0, ge=0.0, description="Lower edge of the lowest band in Hz.")
     f_max_hz: float = Field(8000.0, gt=0.0, description="Upper edge of the highest band in Hz.")
     mel_scale: Literal["slaney", "htk"] = Field("slaney", description="Formula of the mel scale.")
-    top_db: float = Field(80.0, gt=0.0, le=200.0, description="Range in dB below the loudest point that is kept.")
+    top_db: float = Field(60.0, gt=0.0, le=200.0, description="Range in dB below the loudest point that is kept.")
     level: Literal["clip", "absolute"] = Field(
         "clip", description="Measure loudness against the clip's own peak, or against digital full scale."
     )

@@ -81,9 +81,9 @@ def random_change(rng: np.random.Generator) -> Change:
     augmentation for speech recognition", Interspeech 2015, 3586-3589, with its factors 0.9 and 1.1.
     """
     drawn: tuple[Change, ...] = (
-        Change("babble", float(rng.uniform(0.0, 20.0))),
+        # Twice, since models lose most to other voices and on the telephone.
+        *(2 * (Change("babble", float(rng.uniform(0.0, 20.0))), Change("telephone"))),
         Change("white", float(rng.uniform(0.0, 20.0))),
-        Change("telephone"),
         Change("opus", float(rng.uniform(8_000, 24_000))),
         Change("reverb", float(rng.uniform(0.2, 0.8))),
         Change("speed", (0.9, 1.1)[rng.integers(2)]),
