@@ -428,7 +428,9 @@ def _problem_lines(title: str, found: Sequence[Problem]) -> Iterator[str]:
 def corpus_pairs_view(pairs: Sequence[CorpusPair], *, title: str, protocol: str) -> RenderableType:
     """Return the UAR of each corpus that trained, a row each, on each that judged, a column each."""
     trained = list(dict.fromkeys(pair.trained for pair in pairs))
-    tested = list(dict.fromkeys(pair.tested for pair in pairs))
+    tested = sorted(
+        {pair.tested for pair in pairs}, key=lambda name: (name not in trained, [*trained, name].index(name))
+    )
     cells = {(pair.trained, pair.tested): _pair_text(pair) for pair in pairs}
     corner = "trained on" if any(pair.within for pair in pairs) else "labels of"
     table = _table(corner, *((f"on {one_line(name)}", "right") for name in tested))
