@@ -44,7 +44,7 @@ def load(path: str | Path = "shipped", *, threads: int = 1, shifts: int = 1) -> 
     Args:
         path: A model folder, a run folder that holds it as `model/`, or "shipped", the model inside the package.
         threads: Number of processor threads for one prediction, >= 1.
-        shifts: Number of shifts in time that every answer is averaged over, 1 to 8.
+        shifts: Number of shifts in time that every answer is averaged over, 1 to 9.
 
     Raises:
         ModelError: The model is missing, damaged, of a newer format, or unusable.

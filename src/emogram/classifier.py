@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 Probabilities = npt.NDArray[np.float64]
 
-# `emonet` and its kind look at every eighth frame in the end, so that eight shifts of a frame show it everything.
+# A network that thins time out sees other frames at each shift. Cut off at the ends: as much silence put there instead
+# made answers worse (72 to 69 % UAR on six validation actors of RAVDESS, where five cuts gave 73 %).
 SHIFT_SPAN_FRAMES = 8
 
 # Single-precision softmax over a few labels sums to 1 within 1e-6; whatever is this far off is no softmax.
@@ -54,8 +55,8 @@ class Classifier:
         """Load the ONNX model of a bundle; see `load`."""
         if threads < 1:
             raise SettingsError(f"threads is {threads}; expected a whole number of at least 1")
-        if not 1 <= shifts <= SHIFT_SPAN_FRAMES:
-            raise SettingsError(f"shifts is {shifts}; expected a whole number from 1 to {SHIFT_SPAN_FRAMES}")
+        if not 1 <= shifts <= SHIFT_SPAN_FRAMES + 1:
+            raise SettingsError(f"shifts is {shifts}; expected a whole number from 1 to {SHIFT_SPAN_FRAMES + 1}")
         if shifts > 1 and bundle.info.input_shape[0] is not None:
             raise SettingsError(
                 f"{bundle.folder}: looks at whole pictures, which have no room for shifts; use shifts=1"
@@ -74,8 +75,8 @@ class Classifier:
         Args:
             path: A model folder, a run folder that holds it as `model/`, or `SHIPPED`.
             threads: Number of processor threads for one prediction, >= 1.
-            shifts: Number of shifts in time that every answer is averaged over, 1 to `SHIFT_SPAN_FRAMES`: each costs
-                the network's time once more, and makes answers a little better.
+            shifts: Number of shifts in time that every answer is averaged over, 1 to 9: each costs the network's time
+                once more; five made answers better.
 
         Raises:
             ModelError: The model is missing, damaged, of a newer format, or unusable.
@@ -260,11 +261,12 @@ class Classifier:
 
 
 def _shifted(feed: Mapping[str, FloatArray], shifts: int) -> Iterator[dict[str, FloatArray]]:
-    """Yield the inputs with `SHIFT_SPAN_FRAMES` frames of silence, more and more of them before the sound."""
+    """Yield the inputs without `SHIFT_SPAN_FRAMES` frames (of short clips a quarter), ever more of them the first."""
+    n_frames = feed["spectrogram"].shape[1]
+    span = min(SHIFT_SPAN_FRAMES, n_frames // 4)
     for shift in range(shifts):
-        before = shift * SHIFT_SPAN_FRAMES // shifts
-        silence = ((0, 0), (before, SHIFT_SPAN_FRAMES - before), (0, 0), (0, 0))
-        yield {**feed, "spectrogram": np.pad(feed["spectrogram"], silence)}
+        first = shift * span // (shifts - 1)
+        yield {**feed, "spectrogram": feed["spectrogram"][:, first : n_frames - span + first]}
 
 
 def as_prediction(probabilities: npt.ArrayLike, labels: Sequence[str], threshold: float) -> Prediction:

@@ -125,7 +125,7 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no spectrograms 
 Shifts = Annotated[
     int,
     typer.Option(
-        min=1, max=8, help="Average every answer over this many shifts in time: slower, and a little better than one."
+        min=1, max=9, help="Average every answer over this many shifts in time: slower and better; 5 are enough."
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; by default a new one below runs/.")]
