@@ -6,13 +6,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from emogram import audio, features, spectrogram
+from emogram import audio, features, spectrogram, speech
 from emogram.adapt import adapt_voices
 from emogram.bundle import ONNX_FILE, SHIPPED, Bundle, ModelInfo, open_bundle
 from emogram.calibration import soften
@@ -83,13 +84,17 @@ class Classifier:
         """
         return cls(open_bundle(path), threads=threads, shifts=shifts)
 
-    def predict(self, audio: str | Path | npt.ArrayLike, *, sample_rate: int | None = None) -> Prediction:
+    def predict(
+        self, audio: str | Path | npt.ArrayLike, *, sample_rate: int | None = None, check: bool = False
+    ) -> Prediction:
         """Tell the emotion of one utterance.
 
         Args:
             audio: A sound file; a spectrogram picture (PNG or JPEG) where the model takes pictures; or samples, shape
                 (n_samples,) or (n_samples, n_channels), floats with full scale at +-1 or integers.
             sample_rate: Rate of the samples in Hz. A file knows its own, and this is then not used.
+            check: Also look whether it is speech and fill in `speech_share` and `warnings`; takes longer than the
+                answer.
 
         Raises:
             InputError: The sound or picture is missing, unreadable, empty, silent, too short or too long.
@@ -97,17 +102,22 @@ class Classifier:
             SettingsError: Samples were given without their rate.
         """
         if isinstance(audio, str | Path):
-            return self.predict_clip(Clip(Path(audio)))
+            return self.predict_clip(Clip(Path(audio)), check=check)
         if sample_rate is None:
             raise SettingsError("samples were given without sample_rate; say predict(samples, sample_rate=16000)")
-        return self._predict(self._inputs_of_samples(audio, sample_rate))
+        return self._predict_sound(self._waveform_of(audio, sample_rate), name="samples", check=check)
 
-    def predict_clip(self, clip: Clip) -> Prediction:
+    def predict_clip(self, clip: Clip, *, check: bool = False) -> Prediction:
         """Tell the emotion of the stretch of sound, or the picture, that a clip names; raises as `predict`."""
-        return self._predict(self._inputs_of_clip(clip))
+        if clip.path.suffix.lower() in spectrogram.PICTURE_SUFFIXES:
+            return self._predict(self._inputs_of_picture(clip.path))
+        config = self._sound_config(str(clip.path))
+        return self._predict_sound(
+            audio.load_clip(clip, sample_rate=config.sample_rate), name=str(clip.path), check=check
+        )
 
     def predict_many(
-        self, clips: Sequence[Clip], *, progress: Progress = SILENT, workers: int | None = None
+        self, clips: Sequence[Clip], *, check: bool = False, progress: Progress = SILENT, workers: int | None = None
     ) -> Iterator[tuple[Clip, Prediction | EmogramError]]:
         """Tell the emotions of many clips, in their order; a bad clip yields its error and the others go on.
 
@@ -115,6 +125,7 @@ class Classifier:
 
         Args:
             clips: Clips.
+            check: As for `predict`.
             progress: Is told of each clip done.
             workers: Number of clips to work on at once; by default one for each processor.
         """
@@ -124,7 +135,7 @@ class Classifier:
         try:
             with progress.task("predicting", len(clips)) as task:
                 for clip in clips:
-                    waiting.append((clip, pool.submit(self._guarded, clip)))
+                    waiting.append((clip, pool.submit(self._guarded, clip, check)))
                     if len(waiting) >= 4 * n_workers:
                         yield _next(waiting)
                         task.advance()
@@ -152,7 +163,10 @@ class Classifier:
         scores = np.asarray([[prediction.scores[label] for label in self.labels] for _, prediction in done])
         adapted = iter(adapt_voices(scores, [voice_of(clip) for clip, _ in done], reference))
         for clip, outcome in everything:
-            yield clip, self.prediction_from(next(adapted)) if isinstance(outcome, Prediction) else outcome
+            if isinstance(outcome, Prediction):
+                now = self.prediction_from(next(adapted))
+                outcome = replace(now, speech_share=outcome.speech_share, warnings=outcome.warnings)
+            yield clip, outcome
 
     def reference(self) -> tuple[float, ...]:
         """Return what the model answers on average, which adapting to a voice needs.
@@ -207,27 +221,30 @@ class Classifier:
     def _predict(self, inputs: Mapping[str, FloatArray]) -> Prediction:
         return self.prediction_from(self.probabilities({k: v[np.newaxis] for k, v in inputs.items()})[0])
 
-    def _guarded(self, clip: Clip) -> Prediction | EmogramError:
+    def _predict_sound(self, waveform: audio.Waveform, *, name: str, check: bool) -> Prediction:
+        config = self._sound_config(name)
+        prediction = self._predict(features.model_inputs(waveform, config))
+        if not check:
+            return prediction
+        share = speech.speech_share(waveform, config.sample_rate)
+        warnings = () if share >= speech.MIN_SHARE else (f"no speech found (in {share:.0%} of the clip)",)
+        return replace(prediction, speech_share=share, warnings=warnings)
+
+    def _guarded(self, clip: Clip, check: bool) -> Prediction | EmogramError:
         try:
-            return self.predict_clip(clip)
+            return self.predict_clip(clip, check=check)
         except EmogramError as error:
             return error
 
-    def _inputs_of_clip(self, clip: Clip) -> dict[str, FloatArray]:
-        if clip.path.suffix.lower() in spectrogram.PICTURE_SUFFIXES:
-            return self._inputs_of_picture(clip.path)
-        config = self._sound_config(str(clip.path))
-        return features.model_inputs(audio.load_clip(clip, sample_rate=config.sample_rate), config)
-
-    def _inputs_of_samples(self, samples: npt.ArrayLike, sample_rate: int) -> dict[str, FloatArray]:
-        config = self._sound_config("samples")
-        waveform = audio.prepare(samples, sample_rate, sample_rate=config.sample_rate)
-        if waveform.size > audio.MAX_DURATION_S * config.sample_rate:
+    def _waveform_of(self, samples: npt.ArrayLike, sample_rate: int) -> audio.Waveform:
+        wanted_rate = self._sound_config("samples").sample_rate
+        waveform = audio.prepare(samples, sample_rate, sample_rate=wanted_rate)
+        if waveform.size > audio.MAX_DURATION_S * wanted_rate:
             raise AudioError(
-                f"audio: {waveform.size / config.sample_rate:.0f} s long; a clip may last {audio.MAX_DURATION_S:g} s, "
+                f"audio: {waveform.size / wanted_rate:.0f} s long; a clip may last {audio.MAX_DURATION_S:g} s, "
                 "cut it into utterances"
             )
-        return features.model_inputs(waveform, config)
+        return waveform
 
     def _inputs_of_picture(self, path: Path) -> dict[str, FloatArray]:
         config = self.info.spectrogram
