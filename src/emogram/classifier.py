@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from emogram import audio, features, spectrogram, speech
 from emogram.adapt import adapt_voices
-from emogram.bundle import ONNX_FILE, SHIPPED, Bundle, ModelInfo, open_bundle
+from emogram.bundle import FAMILIAR_FILE, ONNX_FILE, SHIPPED, Bundle, ModelInfo, open_bundle
 from emogram.calibration import soften
 from emogram.config import SpectrogramConfig
 from emogram.errors import AudioError, EmogramError, ModelError, SettingsError
+from emogram.familiar import Embeddings, Familiar
 from emogram.parallel import worker_count
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Prediction
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Probabilities = npt.NDArray[np.float64]
+
+EMBEDDING = "embedding"  # name of the second ONNX output
 
 # `emonet` and its kind look at every eighth frame in the end, so that eight shifts of a frame show it everything.
 SHIFT_SPAN_FRAMES = 8
@@ -67,6 +70,8 @@ class Classifier:
         self.shifts = shifts
         self._name = str(bundle.folder)
         self._session = _session(bundle, threads)
+        # Bundles from before it was kept do not hold it.
+        self._familiar = Familiar.from_bytes(bundle.read(FAMILIAR_FILE)) if FAMILIAR_FILE in bundle.hashes else None
 
     @classmethod
     def load(cls, path: str | Path = SHIPPED, *, threads: int = 1, shifts: int = 1) -> Classifier:
@@ -194,25 +199,44 @@ class Classifier:
         Raises:
             ModelError: The inputs do not fit the model, or it gives no probabilities.
         """
-        if set(inputs) != set(self.info.inputs):
-            raise ModelError(
-                f"{self._name}: takes {', '.join(self.info.inputs)}; given {', '.join(inputs) or 'nothing'}"
-            )
-        feed = {name: np.asarray(values, dtype=np.float32) for name, values in inputs.items()}
+        feed = self._feed(inputs)
         if self.shifts > 1:
             answers = [self._raw(shifted) for shifted in _shifted(feed, self.shifts)]
             return soften(np.mean(answers, axis=0), self.info.temperature)
         return soften(self._raw(feed), self.info.temperature)
 
+    def embeddings(self, inputs: Mapping[str, npt.NDArray[np.floating[Any]]]) -> Embeddings:
+        """Return what the last layer of the network looks at, shape (n_clips, n_values); takes a whole run of it.
+
+        Args:
+            inputs: As `probabilities` takes them.
+
+        Raises:
+            ModelError: The inputs do not fit the model, or it is from before embeddings were kept.
+        """
+        if len(self._session.get_outputs()) < 2:
+            raise ModelError(f"{self._name}: {ONNX_FILE} gives no embedding; train the model again")
+        return self._run(EMBEDDING, self._feed(inputs))
+
+    def _feed(self, inputs: Mapping[str, npt.NDArray[np.floating[Any]]]) -> dict[str, FloatArray]:
+        if set(inputs) != set(self.info.inputs):
+            raise ModelError(
+                f"{self._name}: takes {', '.join(self.info.inputs)}; given {', '.join(inputs) or 'nothing'}"
+            )
+        return {name: np.asarray(values, dtype=np.float32) for name, values in inputs.items()}
+
     def _raw(self, feed: Mapping[str, FloatArray]) -> FloatArray:
         """Return what the network says, before calibration, shape (n_clips, n_labels)."""
-        raw: FloatArray
-        try:
-            (raw,) = self._session.run(None, feed)
-        except _runtime_errors() as error:
-            raise ModelError(f"{self._name}: {ONNX_FILE} failed on input of {_shapes(feed)}: {_line(error)}") from None
+        raw = self._run(self._session.get_outputs()[0].name, feed)
         self._check_output(raw, n_clips=len(feed["spectrogram"]))
         return raw
+
+    def _run(self, output: str, feed: Mapping[str, FloatArray]) -> FloatArray:
+        try:
+            values: FloatArray = self._session.run([output], feed)[0]
+        except _runtime_errors() as error:
+            raise ModelError(f"{self._name}: {ONNX_FILE} failed on input of {_shapes(feed)}: {_line(error)}") from None
+        return values
 
     def prediction_from(self, probabilities: npt.ArrayLike) -> Prediction:
         """Turn the probabilities of one clip, shape (n_labels,), calibrated, into a `Prediction`."""
@@ -223,12 +247,16 @@ class Classifier:
 
     def _predict_sound(self, waveform: audio.Waveform, *, name: str, check: bool) -> Prediction:
         config = self._sound_config(name)
-        prediction = self._predict(features.model_inputs(waveform, config))
+        inputs = features.model_inputs(waveform, config)
+        prediction = self._predict(inputs)
         if not check:
             return prediction
         share = speech.speech_share(waveform, config.sample_rate)
-        warnings = () if share >= speech.MIN_SHARE else (f"no speech found (in {share:.0%} of the clip)",)
-        return replace(prediction, speech_share=share, warnings=warnings)
+        warnings = [] if share >= speech.MIN_SHARE else [f"no speech found (in {share:.0%} of the clip)"]
+        if self._familiar is not None:
+            (embedding,) = self.embeddings({name: values[np.newaxis] for name, values in inputs.items()})
+            warnings += filter(None, [self._familiar.warning(embedding)])
+        return replace(prediction, speech_share=share, warnings=tuple(warnings))
 
     def _guarded(self, clip: Clip, check: bool) -> Prediction | EmogramError:
         try:
@@ -328,10 +356,11 @@ def _session(bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
     n_labels = len(bundle.info.labels)
     n_outputs = outputs[0].shape[-1] if outputs and outputs[0].shape else None
     # A size that is a name or None is not known before the model runs; `_check_output` sees to it then.
-    if len(outputs) != 1 or (isinstance(n_outputs, int) and n_outputs != n_labels):
+    others = [node.name for node in outputs[1:]]
+    if not outputs or others not in ([], [EMBEDDING]) or (isinstance(n_outputs, int) and n_outputs != n_labels):
         raise ModelError(
             f"{bundle.folder}: {ONNX_FILE} gives {len(outputs)} output(s), the first of {n_outputs} values; expected "
-            f"one of {n_labels}, the number of labels in model.json"
+            f"one of {n_labels}, the number of labels in model.json, and at most one more, '{EMBEDDING}'"
         )
     return session
 
