@@ -65,7 +65,18 @@ def test_inputs_keep_their_names_and_the_output_is_called_probabilities(exported
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = ["spectrogram", "features"] if name == "baseline-features" else ["spectrogram"]
     assert sorted(node.name for node in session.get_inputs()) == sorted(names)
-    assert [node.name for node in session.get_outputs()] == ["probabilities"]
+    assert [node.name for node in session.get_outputs()] == ["probabilities", "embedding"]
+
+
+def test_the_embedding_is_what_the_last_layer_of_keras_looks_at(exported):
+    import keras
+
+    name, network, path = exported
+    inside = keras.Model(network.inputs, network.get_layer("probabilities").input)
+    batch = batch_for(name, n=3)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (found,) = session.run(["embedding"], batch)
+    np.testing.assert_allclose(found, run_network(inside, batch), atol=1e-4, rtol=1e-4)
 
 
 def test_an_exported_file_passes_onnx_own_check_and_names_its_maker(exported):
