@@ -69,14 +69,15 @@ def test_inputs_keep_their_names_and_the_output_is_called_probabilities(exported
 
 
 def test_the_embedding_is_what_the_last_layer_of_keras_looks_at(exported):
-    import keras
-
     name, network, path = exported
-    inside = keras.Model(network.inputs, network.get_layer("probabilities").input)
+    dense = network.get_layer("probabilities")
+    inside = keras.Model(network.input, dense.input)
     batch = batch_for(name, n=3)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (found,) = session.run(["embedding"], batch)
-    np.testing.assert_allclose(found, run_network(inside, batch), atol=1e-4, rtol=1e-4)
+    embedding, answer = session.run(["embedding", "probabilities"], batch)
+    np.testing.assert_allclose(embedding, run_network(inside, batch), atol=1e-4, rtol=1e-4)
+    logits = embedding @ keras.ops.convert_to_numpy(dense.kernel) + keras.ops.convert_to_numpy(dense.bias)
+    np.testing.assert_allclose(answer, keras.ops.convert_to_numpy(keras.ops.softmax(logits)), atol=1e-5)
 
 
 def test_an_exported_file_passes_onnx_own_check_and_names_its_maker(exported):
