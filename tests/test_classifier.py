@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,15 +15,17 @@ from onnx import numpy_helper
 from PIL import Image
 
 import emogram
-from emogram import features, spectrogram
+from emogram import features, spectrogram, voices
 from emogram.adapt import adapt_voice
 from emogram.audio import load_audio
-from emogram.bundle import open_bundle, seal
+from emogram.bundle import FAMILIAR_FILE, open_bundle, seal
 from emogram.classifier import Classifier
 from emogram.config import SpectrogramConfig
 from emogram.errors import AudioError, ModelError, PictureError, SettingsError
+from emogram.familiar import Familiar
 from emogram.progress import Progress, Task
 from emogram.records import Clip, Prediction
+from emogram.speech import speech_share
 from emogram.testing import LABELS, tiny_bundle
 
 RATE = 16000
@@ -282,7 +285,7 @@ def test_labels_that_the_network_does_not_have_are_refused_at_load(tmp_path):
     folder = tiny_bundle(tmp_path / "model")
     info = open_bundle(folder).info
     seal(folder, info.model_copy(update={"labels": info.labels[:7]}), "card")
-    with pytest.raises(ModelError, match=r"gives 1 output\(s\), the first of 8 values; expected one of 7"):
+    with pytest.raises(ModelError, match=r"gives 2 output\(s\), the first of 8 values; expected one of 7"):
         Classifier.load(folder)
 
 
@@ -405,3 +408,89 @@ def test_a_model_that_does_not_tell_its_mean_answer_cannot_be_adapted(tmp_path):
     model = Classifier.load(tiny_bundle(tmp_path / "model"))
     with pytest.raises(ModelError, match="does not say what it answers on average, so it cannot be adapted"):
         list(model.adapt([], voice_of=lambda clip: ""))
+
+
+# ---------------------------------------------------------------- is it speech, and does the model know it
+
+
+@pytest.fixture(scope="module")
+def spoken() -> np.ndarray:
+    return voices.speak("happy", speaker=voices.voices(2)[0], seed=1)
+
+
+@pytest.fixture(scope="module")
+def knowing(tmp_path_factory, spoken) -> Path:
+    """A tiny model that knows one voice, and warns of all else."""
+    folder = tiny_bundle(tmp_path_factory.mktemp("knowing") / "model")
+    embeddings = Classifier.load(folder).embeddings(batch_of(spoken))
+    (folder / FAMILIAR_FILE).write_bytes(Familiar(embeddings / np.linalg.norm(embeddings), 0.05).to_bytes())
+    seal(folder, open_bundle(folder).info, "card")
+    return folder
+
+
+def batch_of(waveform: np.ndarray) -> dict[str, np.ndarray]:
+    inputs = features.model_inputs(waveform, SpectrogramConfig())
+    return {name: values[np.newaxis] for name, values in inputs.items()}
+
+
+def test_an_embedding_is_what_the_weights_are_multiplied_with(tiny, model, tone):
+    (embedding,) = model.embeddings(batch_of(tone))
+    (expected,) = model.probabilities(batch_of(tone))
+    np.testing.assert_allclose(softmax(embedding.astype(np.float64) @ weights_of(tiny)), expected, atol=1e-6)
+
+
+def test_nobody_looks_unless_asked_to(knowing, tone):
+    prediction = Classifier.load(knowing).predict(tone, sample_rate=RATE)
+    assert (prediction.speech_share, prediction.warnings) == (None, ())
+
+
+def test_a_check_warns_of_what_is_no_speech_and_of_what_is_unknown_and_changes_no_answer(knowing, tone, spoken):
+    model = Classifier.load(knowing)
+    known = model.predict(spoken, sample_rate=RATE, check=True)
+    assert known.warnings == ()
+    assert known.speech_share == speech_share(spoken, RATE)
+    odd = model.predict(tone, sample_rate=RATE, check=True)
+    assert odd.warnings[0] == "no speech found (in 0% of the clip)"
+    assert odd.warnings[1].startswith("does not sound like the training data (distance ")
+    assert odd.speech_share == 0.0
+    assert odd.scores == model.predict(tone, sample_rate=RATE).scores
+
+
+def test_a_model_without_embeddings_of_its_training_clips_warns_of_silence_only(model, tone):
+    assert model.predict(tone, sample_rate=RATE, check=True).warnings == ("no speech found (in 0% of the clip)",)
+
+
+def test_a_model_of_one_output_still_answers(tmp_path, model, tone):
+    folder = tiny_bundle(tmp_path / "model")
+    with changing(folder) as network:
+        del network.graph.output[1]
+    old = Classifier.load(folder)
+    assert old.predict(tone, sample_rate=RATE, check=True) == model.predict(tone, sample_rate=RATE, check=True)
+    with pytest.raises(ModelError, match="gives no embedding; train the model again"):
+        old.embeddings(batch_of(tone))
+
+
+def test_embeddings_of_training_clips_are_sealed(knowing, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(knowing, folder)
+    (folder / FAMILIAR_FILE).write_bytes(Familiar(np.ones((1, 128), np.float32), 2.0).to_bytes())
+    with pytest.raises(ModelError, match=r"familiar.npz is not the file that was sealed"):
+        Classifier.load(folder)
+
+
+def test_a_check_of_many_is_that_of_each(knowing, tone, spoken, tmp_path):
+    paths = [write_wav(tmp_path / f"{n}.wav", sound) for n, sound in enumerate([tone, spoken] * 4)]
+    model = Classifier.load(knowing)
+    found = [prediction for _, prediction in model.predict_many([Clip(path) for path in paths], check=True, workers=4)]
+    assert found == [model.predict(path, check=True) for path in paths]
+    assert [len(prediction.warnings) for prediction in found] == [2, 0] * 4
+
+
+def test_adapting_to_a_voice_keeps_what_a_check_found(tmp_path, tone):
+    folder = tiny_bundle(tmp_path / "model")
+    seal(folder, open_bundle(folder).info.model_copy(update={"mean_log_probabilities": (0.0,) * 8}), "card")
+    model = Classifier.load(folder)
+    checked = model.predict(tone, sample_rate=RATE, check=True)
+    ((_, adapted),) = model.adapt([(Clip(tmp_path / "x.wav"), checked)], voice_of=lambda clip: "one")
+    assert (adapted.warnings, adapted.speech_share) == (checked.warnings, checked.speech_share)
+    assert adapted.warnings

@@ -256,7 +256,7 @@ def test_one_file_is_shown_with_every_probability_and_several_in_a_table(run, mo
     label = emogram.load(model).predict(first).label
     assert alone.out.startswith(f"{first}: {label} ")
     assert all(name in alone.out for name in emogram.load(model).labels)
-    both = run("predict", first, second, "--model", model)
+    both = run("predict", first, second, "--model", model, "--no-check")
     assert len([line for line in both.out.splitlines() if line.startswith(str(tmp_path))]) == 2
     assert both.err == "predicting: 2 clips\n" + both.err.splitlines()[1] + "\n"
 
@@ -400,10 +400,10 @@ def test_where_all_of_several_files_are_bad_the_code_is_4(run, model, tmp_path):
 @pytest.mark.parametrize(("rate", "warned"), [(8000, True), (16000, False), (96000, False)])
 def test_narrow_sound_is_done_with_a_warning(run, model, tmp_path, rate, warned):
     path = sound(tmp_path / "x.wav", rate=rate, channels=8)
-    shown = run("predict", path, "--model", model)
+    shown = run("predict", path, "--model", model, "--no-check")
     assert shown.code == 0
     assert shown.err.startswith("note: 1 of 1 files: sampled at 8000 Hz, which holds nothing above 4000 Hz") == warned
-    (result,) = run("predict", path, "--model", model, "--json").objects()
+    (result,) = run("predict", path, "--model", model, "--json", "--no-check").objects()
     assert result["audio"] == {"duration_ms": 600, "sample_rate": rate, "channels": 8}
     assert bool(result["warnings"]) == warned
 
@@ -704,6 +704,20 @@ b.wav,2,0,0,sad,0.4,0.6
 a.wav,1,0,1,angry,0.4,0.6
 b.wav,2,0,1,sad,0.3,0.7
 """
+
+
+def test_predict_warns_of_what_is_no_speech_in_the_table_and_in_json(run, model, tmp_path):
+    noise = [sound(tmp_path / f"{name}.wav", seed=seed) for seed, name in enumerate("ab")]
+    ran = run("predict", noise[0], "--model", model)
+    assert "note: 1 of 1 files: no speech found (in 0% of the clip)\n" in ran.err
+    ran = run("predict", *noise, "--model", model)
+    assert "note: 2 of 2 files: no speech found\n" in ran.err
+    (result,) = run("predict", noise[0], "--model", model, "--json").objects()
+    assert result["warnings"] == ["no speech found (in 0% of the clip)"]
+    assert result["segments"][0]["speech_ratio"] == 0.0
+    ran = run("predict", noise[0], "--model", model, "--no-check", "--json")
+    assert "no speech" not in ran.err
+    assert (ran.objects()[0]["warnings"], ran.objects()[0]["segments"][0]["speech_ratio"]) == ([], None)
 
 
 def test_stored_predictions_are_judged_again_seed_by_seed_or_as_one(run, tmp_path, without_plots):

@@ -65,7 +65,19 @@ def test_inputs_keep_their_names_and_the_output_is_called_probabilities(exported
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = ["spectrogram", "features"] if name == "baseline-features" else ["spectrogram"]
     assert sorted(node.name for node in session.get_inputs()) == sorted(names)
-    assert [node.name for node in session.get_outputs()] == ["probabilities"]
+    assert [node.name for node in session.get_outputs()] == ["probabilities", "embedding"]
+
+
+def test_the_embedding_is_what_the_last_layer_of_keras_looks_at(exported):
+    name, network, path = exported
+    dense = network.get_layer("probabilities")
+    inside = keras.Model(network.input, dense.input)
+    batch = batch_for(name, n=3)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    embedding, answer = session.run(["embedding", "probabilities"], batch)
+    np.testing.assert_allclose(embedding, run_network(inside, batch), atol=1e-4, rtol=1e-4)
+    logits = embedding @ keras.ops.convert_to_numpy(dense.kernel) + keras.ops.convert_to_numpy(dense.bias)
+    np.testing.assert_allclose(answer, keras.ops.convert_to_numpy(keras.ops.softmax(logits)), atol=1e-5)
 
 
 def test_an_exported_file_passes_onnx_own_check_and_names_its_maker(exported):

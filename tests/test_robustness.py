@@ -117,7 +117,8 @@ def test_a_corpus_never_seen_is_judged_whole_and_one_that_trained_is_warned_of(v
     own = model(tmp_path / "own")
     result = judged(own, voices_corpus, tmp_path / "b", conditions=("gain-6",))
     assert result.n_clips == 32
-    assert any("it was trained on some; the figures are inflated" in warning for warning in result.warnings)
+    assert any("some of which it was trained on; the figures are inflated" in w for w in result.warnings)
+    assert "some of which it was trained on" in result.protocol
 
 
 def test_models_that_do_not_go_together_are_refused(voices_corpus, tmp_path):

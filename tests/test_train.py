@@ -26,6 +26,8 @@ from emogram.classifier import Classifier
 from emogram.config import RunConfig, SpectrogramConfig, TrainConfig, read_toml
 from emogram.corpora import find_corpus
 from emogram.errors import EmogramError, ModelError, OutputError, SettingsError
+from emogram.familiar import Familiar
+from emogram.judging import clip_embeddings
 from emogram.network import InputShapes
 from emogram.pictures import write_pictures
 from emogram.progress import Progress, Task
@@ -597,3 +599,36 @@ def test_a_model_judged_where_it_was_chosen_says_so(voices_corpus, settings_of, 
     assert "judged on the validation part, which also chose the epoch" in result.report.protocol
     assert any("random split, speakers shared" in warning for warning in result.warnings)
     assert result.report.metrics["n_clips"] == 6  # a fifth of 32
+
+
+# ---------------------------------------------------------------- what the model knows
+
+
+def test_a_model_knows_its_training_clips_and_warns_of_no_validation_clip(tiny_run, voices_dataset):
+    bundle = open_bundle(tiny_run.run)
+    familiar = Familiar.from_bytes(bundle.read("familiar.npz"))
+    classifier = Classifier(bundle)
+    by_speaker = {
+        name: np.flatnonzero([clip.speaker == name for clip in voices_dataset.clips])
+        for name in ("synthetic01", "synthetic02", "synthetic03")
+    }
+    assert len(familiar.embeddings) == 16
+    for name in ("synthetic01", "synthetic02"):
+        for embedding in clip_embeddings(classifier, voices_dataset, by_speaker[name]):
+            unit = embedding / np.linalg.norm(embedding)
+            assert np.abs(familiar.embeddings - unit).max(axis=1).min() < 2e-3
+    assert not any(map(familiar.warning, clip_embeddings(classifier, voices_dataset, by_speaker["synthetic03"])))
+
+
+def test_degraded_copies_are_made_of_training_clips_alone(voices_corpus, settings_of, tmp_path, monkeypatch):
+    asked = []
+
+    def listen(dataset, indices, config, **_):
+        asked.append((sorted({dataset.clips[index].speaker for index in indices}), config.degraded_copies))
+        return dataset
+
+    monkeypatch.setattr("emogram.train.with_degraded_copies", listen)
+    monkeypatch.setattr("emogram.train.fit", lambda *_, **__: ({}, False))
+    monkeypatch.setattr("emogram.train.finish", lambda *_, **__: None)
+    train(voices_corpus, settings_of(augment={"degraded_copies": 2}), tmp_path, workers=1)
+    assert asked == [(["synthetic01", "synthetic02"], 2)]

@@ -30,6 +30,7 @@ INFO_FILE = "model.json"
 CARD_FILE = "README.md"
 CLIPS_FILE = "training_clips.txt"
 LICENCE_FILE = "LICENSE"
+FAMILIAR_FILE = "familiar.npz"
 SUMS_FILE = "SHA256SUMS"
 
 SHIPPED = "shipped"
@@ -260,7 +261,7 @@ def seal(folder: Path, info: ModelInfo, card: str) -> Bundle:
         raise output_error(sums, error) from error
     write_json(folder / INFO_FILE, info.model_dump(mode="json"))
     write_text(folder / CARD_FILE, card)
-    ours = (KERAS_FILE, ONNX_FILE, INFO_FILE, CARD_FILE, CLIPS_FILE, LICENCE_FILE)
+    ours = (KERAS_FILE, ONNX_FILE, INFO_FILE, CARD_FILE, CLIPS_FILE, FAMILIAR_FILE, LICENCE_FILE)
     present = [name for name in ours if (folder / name).is_file()]
     write_text(sums, "".join(f"{sha256_of(folder / name)}  {name}\n" for name in present))
     return open_bundle(folder)

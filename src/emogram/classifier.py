@@ -6,18 +6,20 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from emogram import audio, features, spectrogram
+from emogram import audio, features, spectrogram, speech
 from emogram.adapt import adapt_voices
-from emogram.bundle import ONNX_FILE, SHIPPED, Bundle, ModelInfo, open_bundle
+from emogram.bundle import FAMILIAR_FILE, ONNX_FILE, SHIPPED, Bundle, ModelInfo, open_bundle
 from emogram.calibration import soften
 from emogram.config import SpectrogramConfig
 from emogram.errors import AudioError, EmogramError, ModelError, SettingsError
+from emogram.familiar import Embeddings, Familiar
 from emogram.parallel import worker_count
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Prediction
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Probabilities = npt.NDArray[np.float64]
+
+EMBEDDING = "embedding"  # name of the second ONNX output
 
 # A network that thins time out sees other frames at each shift. Cut off at the ends: as much silence put there instead
 # made answers worse (72 to 69 % UAR on six validation actors of RAVDESS, where five cuts gave 73 %).
@@ -67,6 +71,8 @@ class Classifier:
         self.shifts = shifts
         self._name = str(bundle.folder)
         self._session = _session(bundle, threads)
+        # Bundles from before it was kept do not hold it.
+        self._familiar = Familiar.from_bytes(bundle.read(FAMILIAR_FILE)) if FAMILIAR_FILE in bundle.hashes else None
 
     @classmethod
     def load(cls, path: str | Path = SHIPPED, *, threads: int = 1, shifts: int = 1) -> Classifier:
@@ -84,13 +90,17 @@ class Classifier:
         """
         return cls(open_bundle(path), threads=threads, shifts=shifts)
 
-    def predict(self, audio: str | Path | npt.ArrayLike, *, sample_rate: int | None = None) -> Prediction:
+    def predict(
+        self, audio: str | Path | npt.ArrayLike, *, sample_rate: int | None = None, check: bool = False
+    ) -> Prediction:
         """Tell the emotion of one utterance.
 
         Args:
             audio: A sound file; a spectrogram picture (PNG or JPEG) where the model takes pictures; or samples, shape
                 (n_samples,) or (n_samples, n_channels), floats with full scale at +-1 or integers.
             sample_rate: Rate of the samples in Hz. A file knows its own, and this is then not used.
+            check: Also look whether it is speech and fill in `speech_share` and `warnings`; takes longer than the
+                answer.
 
         Raises:
             InputError: The sound or picture is missing, unreadable, empty, silent, too short or too long.
@@ -98,17 +108,22 @@ class Classifier:
             SettingsError: Samples were given without their rate.
         """
         if isinstance(audio, str | Path):
-            return self.predict_clip(Clip(Path(audio)))
+            return self.predict_clip(Clip(Path(audio)), check=check)
         if sample_rate is None:
             raise SettingsError("samples were given without sample_rate; say predict(samples, sample_rate=16000)")
-        return self._predict(self._inputs_of_samples(audio, sample_rate))
+        return self._predict_sound(self._waveform_of(audio, sample_rate), name="samples", check=check)
 
-    def predict_clip(self, clip: Clip) -> Prediction:
+    def predict_clip(self, clip: Clip, *, check: bool = False) -> Prediction:
         """Tell the emotion of the stretch of sound, or the picture, that a clip names; raises as `predict`."""
-        return self._predict(self._inputs_of_clip(clip))
+        if clip.path.suffix.lower() in spectrogram.PICTURE_SUFFIXES:
+            return self._predict(self._inputs_of_picture(clip.path))
+        config = self._sound_config(str(clip.path))
+        return self._predict_sound(
+            audio.load_clip(clip, sample_rate=config.sample_rate), name=str(clip.path), check=check
+        )
 
     def predict_many(
-        self, clips: Sequence[Clip], *, progress: Progress = SILENT, workers: int | None = None
+        self, clips: Sequence[Clip], *, check: bool = False, progress: Progress = SILENT, workers: int | None = None
     ) -> Iterator[tuple[Clip, Prediction | EmogramError]]:
         """Tell the emotions of many clips, in their order; a bad clip yields its error and the others go on.
 
@@ -116,6 +131,7 @@ class Classifier:
 
         Args:
             clips: Clips.
+            check: As for `predict`.
             progress: Is told of each clip done.
             workers: Number of clips to work on at once; by default one for each processor.
         """
@@ -125,7 +141,7 @@ class Classifier:
         try:
             with progress.task("predicting", len(clips)) as task:
                 for clip in clips:
-                    waiting.append((clip, pool.submit(self._guarded, clip)))
+                    waiting.append((clip, pool.submit(self._guarded, clip, check)))
                     if len(waiting) >= 4 * n_workers:
                         yield _next(waiting)
                         task.advance()
@@ -153,7 +169,10 @@ class Classifier:
         scores = np.asarray([[prediction.scores[label] for label in self.labels] for _, prediction in done])
         adapted = iter(adapt_voices(scores, [voice_of(clip) for clip, _ in done], reference))
         for clip, outcome in everything:
-            yield clip, self.prediction_from(next(adapted)) if isinstance(outcome, Prediction) else outcome
+            if isinstance(outcome, Prediction):
+                now = self.prediction_from(next(adapted))
+                outcome = replace(now, speech_share=outcome.speech_share, warnings=outcome.warnings)
+            yield clip, outcome
 
     def reference(self) -> tuple[float, ...]:
         """Return what the model answers on average, which adapting to a voice needs.
@@ -181,25 +200,44 @@ class Classifier:
         Raises:
             ModelError: The inputs do not fit the model, or it gives no probabilities.
         """
-        if set(inputs) != set(self.info.inputs):
-            raise ModelError(
-                f"{self._name}: takes {', '.join(self.info.inputs)}; given {', '.join(inputs) or 'nothing'}"
-            )
-        feed = {name: np.asarray(values, dtype=np.float32) for name, values in inputs.items()}
+        feed = self._feed(inputs)
         if self.shifts > 1:
             answers = [self._raw(shifted) for shifted in _shifted(feed, self.shifts)]
             return soften(np.mean(answers, axis=0), self.info.temperature)
         return soften(self._raw(feed), self.info.temperature)
 
+    def embeddings(self, inputs: Mapping[str, npt.NDArray[np.floating[Any]]]) -> Embeddings:
+        """Return what the last layer of the network looks at, shape (n_clips, n_values); takes a whole run of it.
+
+        Args:
+            inputs: As `probabilities` takes them.
+
+        Raises:
+            ModelError: The inputs do not fit the model, or it is from before embeddings were kept.
+        """
+        if len(self._session.get_outputs()) < 2:
+            raise ModelError(f"{self._name}: {ONNX_FILE} gives no embedding; train the model again")
+        return self._run(EMBEDDING, self._feed(inputs))
+
+    def _feed(self, inputs: Mapping[str, npt.NDArray[np.floating[Any]]]) -> dict[str, FloatArray]:
+        if set(inputs) != set(self.info.inputs):
+            raise ModelError(
+                f"{self._name}: takes {', '.join(self.info.inputs)}; given {', '.join(inputs) or 'nothing'}"
+            )
+        return {name: np.asarray(values, dtype=np.float32) for name, values in inputs.items()}
+
     def _raw(self, feed: Mapping[str, FloatArray]) -> FloatArray:
         """Return what the network says, before calibration, shape (n_clips, n_labels)."""
-        raw: FloatArray
-        try:
-            (raw,) = self._session.run(None, feed)
-        except _runtime_errors() as error:
-            raise ModelError(f"{self._name}: {ONNX_FILE} failed on input of {_shapes(feed)}: {_line(error)}") from None
+        raw = self._run(self._session.get_outputs()[0].name, feed)
         self._check_output(raw, n_clips=len(feed["spectrogram"]))
         return raw
+
+    def _run(self, output: str, feed: Mapping[str, FloatArray]) -> FloatArray:
+        try:
+            values: FloatArray = self._session.run([output], feed)[0]
+        except _runtime_errors() as error:
+            raise ModelError(f"{self._name}: {ONNX_FILE} failed on input of {_shapes(feed)}: {_line(error)}") from None
+        return values
 
     def prediction_from(self, probabilities: npt.ArrayLike) -> Prediction:
         """Turn the probabilities of one clip, shape (n_labels,), calibrated, into a `Prediction`."""
@@ -208,27 +246,34 @@ class Classifier:
     def _predict(self, inputs: Mapping[str, FloatArray]) -> Prediction:
         return self.prediction_from(self.probabilities({k: v[np.newaxis] for k, v in inputs.items()})[0])
 
-    def _guarded(self, clip: Clip) -> Prediction | EmogramError:
+    def _predict_sound(self, waveform: audio.Waveform, *, name: str, check: bool) -> Prediction:
+        config = self._sound_config(name)
+        inputs = features.model_inputs(waveform, config)
+        prediction = self._predict(inputs)
+        if not check:
+            return prediction
+        share = speech.speech_share(waveform, config.sample_rate)
+        warnings = [] if share >= speech.MIN_SHARE else [f"no speech found (in {share:.0%} of the clip)"]
+        if self._familiar is not None:
+            (embedding,) = self.embeddings({name: values[np.newaxis] for name, values in inputs.items()})
+            warnings += filter(None, [self._familiar.warning(embedding)])
+        return replace(prediction, speech_share=share, warnings=tuple(warnings))
+
+    def _guarded(self, clip: Clip, check: bool) -> Prediction | EmogramError:
         try:
-            return self.predict_clip(clip)
+            return self.predict_clip(clip, check=check)
         except EmogramError as error:
             return error
 
-    def _inputs_of_clip(self, clip: Clip) -> dict[str, FloatArray]:
-        if clip.path.suffix.lower() in spectrogram.PICTURE_SUFFIXES:
-            return self._inputs_of_picture(clip.path)
-        config = self._sound_config(str(clip.path))
-        return features.model_inputs(audio.load_clip(clip, sample_rate=config.sample_rate), config)
-
-    def _inputs_of_samples(self, samples: npt.ArrayLike, sample_rate: int) -> dict[str, FloatArray]:
-        config = self._sound_config("samples")
-        waveform = audio.prepare(samples, sample_rate, sample_rate=config.sample_rate)
-        if waveform.size > audio.MAX_DURATION_S * config.sample_rate:
+    def _waveform_of(self, samples: npt.ArrayLike, sample_rate: int) -> audio.Waveform:
+        wanted_rate = self._sound_config("samples").sample_rate
+        waveform = audio.prepare(samples, sample_rate, sample_rate=wanted_rate)
+        if waveform.size > audio.MAX_DURATION_S * wanted_rate:
             raise AudioError(
-                f"audio: {waveform.size / config.sample_rate:.0f} s long; a clip may last {audio.MAX_DURATION_S:g} s, "
+                f"audio: {waveform.size / wanted_rate:.0f} s long; a clip may last {audio.MAX_DURATION_S:g} s, "
                 "cut it into utterances"
             )
-        return features.model_inputs(waveform, config)
+        return waveform
 
     def _inputs_of_picture(self, path: Path) -> dict[str, FloatArray]:
         config = self.info.spectrogram
@@ -313,10 +358,11 @@ def _session(bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
     n_labels = len(bundle.info.labels)
     n_outputs = outputs[0].shape[-1] if outputs and outputs[0].shape else None
     # A size that is a name or None is not known before the model runs; `_check_output` sees to it then.
-    if len(outputs) != 1 or (isinstance(n_outputs, int) and n_outputs != n_labels):
+    others = [node.name for node in outputs[1:]]
+    if not outputs or others not in ([], [EMBEDDING]) or (isinstance(n_outputs, int) and n_outputs != n_labels):
         raise ModelError(
             f"{bundle.folder}: {ONNX_FILE} gives {len(outputs)} output(s), the first of {n_outputs} values; expected "
-            f"one of {n_labels}, the number of labels in model.json"
+            f"one of {n_labels}, the number of labels in model.json, and at most one more, '{EMBEDDING}'"
         )
     return session
 

@@ -31,7 +31,8 @@ def export_onnx(network: keras.Model, path: Path, *, samples: Iterable[Inputs]) 
     """Write a network as ONNX and check it against Keras.
 
     Args:
-        network: In single precision; its inputs keep their names, its output is called "probabilities".
+        network: In single precision; its inputs keep their names, its output is called "probabilities". What its last
+            layer looks at becomes a second output, "embedding".
         path: The file.
         samples: Batches of model inputs to compare on, of several lengths where the length is free.
 
@@ -42,7 +43,7 @@ def export_onnx(network: keras.Model, path: Path, *, samples: Iterable[Inputs]) 
         ModelError: The exported model differs; nothing is written then.
         OutputError: The file cannot be written.
     """
-    content = tidied(_named_output(_exported(network)))
+    content = tidied(with_embedding(_named_output(_exported(network))))
     difference = greatest_difference(network, content, samples)
     if not difference <= MAX_DIFFERENCE:
         raise ModelError(
@@ -121,6 +122,31 @@ def quantised(content: bytes, *, samples: Iterable[Inputs]) -> bytes:
             weight_type=quantization.QuantType.QInt8,
         )
         return file.read_bytes()
+
+
+def with_embedding(content: bytes) -> bytes:
+    """Return ONNX bytes with a second output "embedding": what goes into the last matrix product, shape (n, n_values).
+
+    Raises:
+        ModelError: The probabilities do not come from a matrix product.
+    """
+    import onnx
+
+    model = onnx.load_from_string(content)
+    makers = {name: node for node in model.graph.node for name in node.output}
+    node = makers.get(model.graph.output[0].name)
+    while node is not None and node.op_type not in ("MatMul", "Gemm"):
+        node = makers.get(node.input[0])
+    if node is None:
+        raise ModelError("the network does not end in a dense layer; please report this with the network's settings")
+    old = node.input[0]
+    for other in model.graph.node:
+        other.input[:] = ["embedding" if name == old else name for name in other.input]
+        other.output[:] = ["embedding" if name == old else name for name in other.output]
+    shape = ("n_clips", "n_values")
+    model.graph.output.append(onnx.helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, shape))
+    serialised: Any = model.SerializeToString()
+    return bytes(serialised)
 
 
 def run_network(network: keras.Model, inputs: Inputs) -> npt.NDArray[np.float32]:

@@ -19,6 +19,7 @@ from emogram.calibration import soften
 from emogram.classifier import Classifier, Probabilities, as_prediction
 from emogram.dataset import Dataset, Indices
 from emogram.errors import InputError
+from emogram.familiar import Embeddings
 from emogram.predictions import Predictions, read_file
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report, SeedSummary
@@ -63,6 +64,15 @@ def clip_probabilities(
             probabilities[positions] = classifier.probabilities(dataset.inputs(indices[positions]))
             task.advance(len(positions))
     return probabilities
+
+
+def clip_embeddings(classifier: Classifier, dataset: Dataset, indices: Indices) -> Embeddings:
+    """Return the embeddings of some clips, each at its own length, shape (len(indices), n_values)."""
+    embeddings: dict[int, Embeddings] = {}
+    for positions in dataset.same_length_groups(indices, most=16):
+        found = classifier.embeddings(dataset.inputs(indices[positions]))
+        embeddings |= dict(zip(positions.tolist(), found, strict=True))
+    return np.stack([embeddings[position] for position in range(len(indices))])
 
 
 def judge_clips(

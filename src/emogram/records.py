@@ -40,12 +40,16 @@ class Prediction:
         scores: Probability of each label, in the order of the bundle; they sum to 1.
         confidence: Probability of `label` after calibration.
         abstained: True where the confidence lies below the bundle's threshold ("unsure").
+        speech_share: Share of the clip in which somebody speaks; None where nobody looked.
+        warnings: Why the answer may mean little, such as "no speech found"; empty where nobody looked.
     """
 
     label: str
     scores: Mapping[str, float]
     confidence: float
     abstained: bool = False
+    speech_share: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

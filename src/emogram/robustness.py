@@ -33,8 +33,6 @@ TABLE_FILE = "robustness.csv"
 FIGURES_FILE = "robustness.json"
 PLOT_FILE = "robustness.png"
 
-N_RESAMPLES = 1000
-
 # Condition -> calibrated probabilities, shape (n_clips, n_labels).
 Answers = dict[str, Probabilities]
 
@@ -76,8 +74,9 @@ class RobustnessResult:
 
 @dataclass(frozen=True)
 class _Group:
-    """Models that are judged on the same clips, by seed."""
+    """Models that are judged on the same clips, by seed; `says` what these are to them."""
 
+    says: str
     indices: Indices
     by_seed: Mapping[int, Classifier]
 
@@ -94,9 +93,9 @@ def robustness(
 ) -> RobustnessResult:
     """Judge a model, or all of a cross-validation, on clean and on degraded clips.
 
-    A model is judged on the speakers that its own split set aside for tests, on a corpus it never saw on all clips. The
-    folds of a cross-validation are pooled, and its seeds averaged. Babble is made of the other speakers that judge the
-    same model, so that it knows none of the voices.
+    A model is judged on the speakers that its own split set aside for tests, or where there are none on those that
+    chose it; on a corpus that it never saw, on all clips. The folds of a cross-validation are pooled, and its seeds
+    averaged. Babble is made of the other speakers that judge the same model, so that it knows none of the voices.
 
     Args:
         models: A bundle, a run folder, or the folder of a cross-validation.
@@ -142,7 +141,7 @@ def robustness(
     ]
     result = RobustnessResult(
         scores=tuple(score_conditions(dataset.targets[judged], pooled, [speakers[index] for index in judged])),
-        protocol=_says(info, groups, corpus, n_seeds=len(pooled)),
+        protocol=_says(groups, n_seeds=len(pooled)),
         n_models=len(by_name),
         n_clips=len(judged),
         out=out,
@@ -183,7 +182,8 @@ def score_conditions(
     """
     truth = np.asarray(targets)
     names = list(seeds[0])
-    drawn = {name: np.mean([_resampled(truth, of[name], speakers) for of in seeds], axis=0) for name in names}
+    resampled = [metrics.resample_speakers(truth, [of[name] for name in names], speakers) for of in seeds]
+    drawn = {name: np.mean([of[place]["uar"] for of in resampled], axis=0) for place, name in enumerate(names)}
     by_seed = {name: [metrics.uar(truth, of[name]) for of in seeds] for name in names}
     uars = {name: statistics.fmean(values) for name, values in by_seed.items()}
     clean = names[0]
@@ -191,39 +191,14 @@ def score_conditions(
         ConditionScore(
             condition=name,
             uar=uars[name],
-            interval=_middle(drawn[name]),
+            interval=metrics.interval(drawn[name]),
             loss=uars[clean] - uars[name],
-            loss_interval=_middle(drawn[clean] - drawn[name]),
+            loss_interval=metrics.interval(drawn[clean] - drawn[name]),
             accuracy=statistics.fmean(metrics.accuracy(truth, of[name]) for of in seeds),
             per_seed=tuple(by_seed[name]),
         )
         for name in names
     ]
-
-
-def _resampled(
-    targets: npt.NDArray[np.intp], probabilities: Probabilities, speakers: Sequence[str | None]
-) -> npt.NDArray[np.float64]:
-    """Return the UAR of `N_RESAMPLES` draws of speakers with replacement, the same draws each time.
-
-    See `metrics.speaker_bootstrap`, which tells the interval alone: a loss is a difference of two on the same draws.
-    """
-    size = probabilities.shape[1]
-    names = [f"clip {index}" if name is None else f"speaker {name}" for index, name in enumerate(speakers)]
-    units, unit_of_clip = np.unique(names, return_inverse=True)
-    cells = (unit_of_clip * size + targets) * size + probabilities.argmax(axis=1)
-    counts = np.bincount(cells, minlength=len(units) * size**2).reshape(len(units), size**2)
-    draws = np.random.default_rng(0).multinomial(len(units), np.full(len(units), 1 / len(units)), size=N_RESAMPLES)
-    confusion = (draws @ counts).reshape(N_RESAMPLES, size, size)
-    support = confusion.sum(axis=2)
-    recalls = np.diagonal(confusion, axis1=1, axis2=2) / np.maximum(support, 1)
-    found: npt.NDArray[np.float64] = recalls.sum(axis=1) / np.count_nonzero(support, axis=1)
-    return found
-
-
-def _middle(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _shared_info(by_name: Mapping[str, tuple[int, Classifier]]) -> ModelInfo:
@@ -240,14 +215,14 @@ def _shared_info(by_name: Mapping[str, tuple[int, Classifier]]) -> ModelInfo:
 
 def _groups(dataset: Dataset, by_name: Mapping[str, tuple[int, Classifier]]) -> tuple[list[_Group], list[str]]:
     """Put models together that are judged on the same clips, so that these are degraded once."""
-    by_clips: dict[tuple[int, ...], dict[int, Classifier]] = {}
+    by_clips: dict[tuple[str, tuple[int, ...]], dict[int, Classifier]] = {}
     warnings = []
     for name, (seed, classifier) in by_name.items():
-        indices, flatters = _judging(dataset, classifier.info)
+        says, indices, flatters = _judging(dataset, classifier.info)
         if flatters:
-            warnings.append(f"{name}: judged on all clips, of which it was trained on some; the figures are inflated")
-        by_clips.setdefault(tuple(map(int, indices)), {})[seed] = classifier
-    groups = [_Group(np.asarray(clips, dtype=np.intp), models) for clips, models in sorted(by_clips.items())]
+            warnings.append(f"{name}: judged on {says}; the figures are inflated")
+        by_clips.setdefault((says, tuple(map(int, indices))), {})[seed] = classifier
+    groups = [_Group(says, np.asarray(clips), models) for (says, clips), models in sorted(by_clips.items())]
     seeds = {tuple(sorted(group.by_seed)) for group in groups}
     if len(seeds) > 1:
         raise SettingsError("not every seed has a model of every fold; let the cross-validation finish")
@@ -257,16 +232,18 @@ def _groups(dataset: Dataset, by_name: Mapping[str, tuple[int, Classifier]]) -> 
     return groups, warnings
 
 
-def _judging(dataset: Dataset, info: ModelInfo) -> tuple[Indices, bool]:
-    """Return the clips to judge a model on, and whether it may have been trained on some."""
+def _judging(dataset: Dataset, info: ModelInfo) -> tuple[str, Indices, bool]:
+    """Return what clips to judge a model on, in words and as indices, and whether that flatters it."""
+    names = sorted({clip.corpus for clip in dataset.clips})
     # Speaker "01" of another corpus is another person.
-    own = bool({clip.corpus for clip in dataset.clips} & {corpus.corpus for corpus in info.trained_on})
-    if own:
+    if not set(names) & {corpus.corpus for corpus in info.trained_on}:
+        return f"all clips of {', '.join(names)}", np.arange(len(dataset)), False
+    for part, says in (("test", info.protocol), ("validation", "the validation part, which also chose the epoch")):
         try:
-            return part_of(dataset, info, "test"), False
+            return says, part_of(dataset, info, part), part == "validation"
         except (SettingsError, CorpusError):
-            pass  # it set none aside
-    return np.arange(len(dataset)), own
+            continue  # it set none aside
+    return "all clips, some of which it was trained on", np.arange(len(dataset)), True
 
 
 def _answers(
@@ -304,10 +281,11 @@ def _answers(
     return {seed: {name: of_seed[name] for name in (CLEAN, *conditions)} for seed, of_seed in answers.items()}
 
 
-def _says(info: ModelInfo, groups: Sequence[_Group], corpus: Corpus, *, n_seeds: int) -> str:
+def _says(groups: Sequence[_Group], *, n_seeds: int) -> str:
     n_clips = sum(len(group.indices) for group in groups)
     parts = [
-        f"{info.protocol.split(';')[0]}; {n_clips} clips of {corpus.name}, degraded",
+        f"{n_clips} clips, degraded",
+        *dict.fromkeys(group.says.partition("; fold ")[0] for group in groups),
         f"{len(groups)} folds pooled" if len(groups) > 1 else "",
         f"mean of {n_seeds} seeds" if n_seeds > 1 else "",
         "noise measured against the active speech level (ITU-T P.56)",

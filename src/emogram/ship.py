@@ -13,7 +13,17 @@ import numpy as np
 
 from emogram import metrics
 from emogram.adapt import mean_log_probabilities
-from emogram.bundle import CLIPS_FILE, LICENCE_FILE, ONNX_FILE, SUMS_FILE, Bundle, ModelInfo, open_bundle, seal
+from emogram.bundle import (
+    CLIPS_FILE,
+    FAMILIAR_FILE,
+    LICENCE_FILE,
+    ONNX_FILE,
+    SUMS_FILE,
+    Bundle,
+    ModelInfo,
+    open_bundle,
+    seal,
+)
 from emogram.calibration import choose_threshold, fit_temperature, soften
 from emogram.card import CC_BY_NC_SA, Evidence, forbidding, licence_text, model_card
 from emogram.classifier import Classifier
@@ -159,7 +169,8 @@ def ship(
 
 def _form(folder: Path, given: Bundle, content: bytes) -> Bundle:
     """Seal one form of the model; what it says without calibration is wanted, so that has no temperature."""
-    kept = {ONNX_FILE: content} | ({CLIPS_FILE: given.read(CLIPS_FILE)} if CLIPS_FILE in given.hashes else {})
+    kept = {name: given.read(name) for name in (CLIPS_FILE, FAMILIAR_FILE) if name in given.hashes}
+    kept[ONNX_FILE] = content
     for name, data in kept.items():
         with writing(folder / name) as temporary:
             temporary.write_bytes(data)

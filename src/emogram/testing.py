@@ -76,7 +76,7 @@ def tiny_onnx(info: ModelInfo) -> Any:
     """Build the network of `tiny_bundle` as an `onnx.ModelProto`.
 
     Mean and mean square over the frames of each band (over the rows of each column and colour of a picture), joined
-    with the features, times a weight matrix, and a softmax.
+    with the features (the embedding), times a weight matrix, and a softmax.
 
     Args:
         info: The model; of it the labels, inputs, input shape and seed are used.
@@ -108,11 +108,14 @@ def tiny_onnx(info: ModelInfo) -> Any:
         helper.make_node("Mul", ["spectrogram", "spectrogram"], ["square"]),
         helper.make_node("ReduceMean", ["square"], ["power"], axes=[1], keepdims=0),
         helper.make_node("Flatten", ["power"], ["powers"], axis=1),
-        helper.make_node("Concat", statistics, ["statistics"], axis=1),
-        helper.make_node("MatMul", ["statistics", "weights"], ["logits"]),
+        helper.make_node("Concat", statistics, ["embedding"], axis=1),
+        helper.make_node("MatMul", ["embedding", "weights"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
     ]
-    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n_clips", len(info.labels)])]
+    outputs = [
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n_clips", len(info.labels)]),
+        helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n_clips", n_statistics]),
+    ]
     graph = helper.make_graph(
         nodes, "tiny", inputs, outputs, [numpy_helper.from_array(weights.astype(np.float32), "weights")]
     )

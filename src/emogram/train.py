@@ -20,6 +20,7 @@ from emogram.adapt import mean_log_probabilities
 from emogram.backend import keras
 from emogram.batches import TrainingBatches
 from emogram.bundle import (
+    FAMILIAR_FILE,
     KERAS_FILE,
     ONNX_FILE,
     Bundle,
@@ -39,10 +40,11 @@ from emogram.corpora.corpus import UNKNOWN_LICENCE
 from emogram.dataset import Dataset, load_dataset
 from emogram.errors import EmogramError, SettingsError
 from emogram.export import export_onnx
+from emogram.familiar import N_KEPT, learn_familiar
 from emogram.features import N_FEATURES
-from emogram.files import write_json, write_text
+from emogram.files import write_json, write_text, writing
 from emogram.fused import faster, without_denormals
-from emogram.judging import Judgement, clip_probabilities, judge_clips
+from emogram.judging import Judgement, clip_embeddings, clip_probabilities, judge_clips
 from emogram.losses import PossibleCrossentropy
 from emogram.network import InputShapes, adapt_features, build_network
 from emogram.optimizers import make_optimizer
@@ -247,6 +249,7 @@ def finish(
     info = describe_model(corpus, dataset, split, config, start=start)
     write_known_clips(folder, known_clips(dataset, split, start))
     classifier = Classifier(seal(folder, info, model_card(info)))
+    write_familiar(folder, classifier, dataset, split, seed=config.train.seed)
     raw = clip_probabilities(classifier, dataset, split.validation)
     targets = dataset.targets[split.validation]
     temperature = fit_temperature(raw, targets)
@@ -282,6 +285,16 @@ def finish(
     )
     seal(folder, final, model_card(final, report=report))
     return judgement
+
+
+def write_familiar(folder: Path, classifier: Classifier, dataset: Dataset, split: Split, *, seed: int) -> None:
+    """Write what the model knows into its bundle, which is to be sealed again; see `familiar`."""
+    kept = np.random.default_rng(seed).permutation(split.train)[:N_KEPT]
+    familiar = learn_familiar(
+        clip_embeddings(classifier, dataset, kept), clip_embeddings(classifier, dataset, split.validation)
+    )
+    with writing(folder / FAMILIAR_FILE) as temporary:
+        temporary.write_bytes(familiar.to_bytes())
 
 
 def known_clips(dataset: Dataset, split: Split, start: Bundle | None) -> dict[str, set[str]]:

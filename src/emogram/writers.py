@@ -36,7 +36,7 @@ def result_dict(
 ) -> dict[str, Any]:
     """Return one prediction in the schema "emogram.result/1", ready for JSON.
 
-    A clip is one segment. Its `channel` is null since channels are averaged, and `speech_ratio` is null since nobody
+    A clip is one segment. Its `channel` is null since channels are averaged; `speech_ratio` is null where nobody
     measured it. Of a picture, `audio` and the times are null.
 
     Args:
@@ -47,7 +47,7 @@ def result_dict(
         duration_ms: Length of the sound in milliseconds.
         sample_rate: The file's own rate in Hz.
         channels: The file's own number of channels.
-        warnings: What the reader should know about this result.
+        warnings: What the reader should know about this result, beside `prediction.warnings`.
     """
     confidence = _rounded(prediction.confidence)
     sound = {"duration_ms": duration_ms, "sample_rate": sample_rate, "channels": channels}
@@ -58,7 +58,7 @@ def result_dict(
         "label": prediction.label,
         "confidence": confidence,
         "scores": [{"label": label, "score": _rounded(score)} for label, score in prediction.scores.items()],
-        "speech_ratio": None,
+        "speech_ratio": None if prediction.speech_share is None else _rounded(prediction.speech_share),
         "abstained": prediction.abstained,
     }
     return {
@@ -68,7 +68,7 @@ def result_dict(
         "audio": sound if any(value is not None for value in sound.values()) else None,
         "segments": [segment],
         "summary": {"label": prediction.label, "confidence": confidence},
-        "warnings": list(warnings),
+        "warnings": [*prediction.warnings, *warnings],
     }
 
 
