@@ -51,6 +51,19 @@ def test_fitting_finds_the_factor_by_which_logits_were_stretched(factor):
     assert calibration.fit_temperature(softmax(factor * logits), targets) == pytest.approx(factor, rel=0.07)
 
 
+@pytest.mark.parametrize(("n_speakers", "trust"), [(1, 0.2), (4, 0.5), (36, 0.9)])
+def test_few_voices_move_the_temperature_less(n_speakers, trust):
+    """log T is drawn towards 0 by n / (n + 4); where no speaker is known, it is taken as fitted."""
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.normal(size=(720, 4))
+    probabilities, targets = softmax(logits), np.asarray([rng.choice(4, p=row) for row in softmax(logits / 2)])
+    whole = calibration.fit_temperature(probabilities, targets)
+    speakers = [f"voice {index % n_speakers}" for index in range(720)]
+    drawn = calibration.fit_temperature(probabilities, targets, speakers=speakers)
+    assert np.log(drawn) == pytest.approx(trust * np.log(whole), rel=1e-3)
+    assert calibration.fit_temperature(probabilities, targets, speakers=[None] * 720) == whole
+
+
 def test_the_fitted_temperature_is_the_best_of_a_fine_grid():
     logits, targets = calibrated_answers(300)
     probabilities = softmax(2.5 * logits)

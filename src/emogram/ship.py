@@ -37,6 +37,7 @@ from emogram.files import output_error, write_text, writing
 from emogram.judging import clip_probabilities
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
+from emogram.splits import speakers_of
 
 SINGLE, INT8 = "float32", "int8"
 
@@ -210,7 +211,8 @@ def _judged(
     """Calibrate the form that ships on the validation clips, and judge it as its training did."""
     raw = clip_probabilities(classifier, dataset, validation)
     targets = dataset.targets[validation]
-    temperature = fit_temperature(raw, targets)
+    speakers = speakers_of([dataset.clips[index] for index in validation])
+    temperature = fit_temperature(raw, targets, speakers=speakers)
     calibrated = soften(raw, temperature)
     target_error = TrainConfig().target_error if info.target_error is None else info.target_error
     abstention = choose_threshold(calibrated, targets, target_error=target_error)

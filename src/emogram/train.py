@@ -52,7 +52,7 @@ from emogram.pictures import read_picture_config
 from emogram.pretraining import describe_start, open_start, says_start, take_over
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
-from emogram.splits import Split, describe_split, make_split
+from emogram.splits import Split, describe_split, make_split, speakers_of
 
 MODEL_FOLDER = "model"
 CONFIG_FILE = "config.toml"
@@ -252,7 +252,8 @@ def finish(
     write_familiar(folder, classifier, dataset, split, seed=config.train.seed)
     raw = clip_probabilities(classifier, dataset, split.validation)
     targets = dataset.targets[split.validation]
-    temperature = fit_temperature(raw, targets)
+    speakers = speakers_of([dataset.clips[index] for index in split.validation])
+    temperature = fit_temperature(raw, targets, speakers=speakers)
     abstention = choose_threshold(soften(raw, temperature), targets, target_error=config.train.target_error)
     part, indices = split.judging()
     judged = soften(clip_probabilities(classifier, dataset, indices, progress=progress), temperature)
