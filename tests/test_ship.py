@@ -39,7 +39,7 @@ def shipped(licensed, voices_corpus, tmp_path_factory):
 def test_the_folder_holds_what_prediction_needs_with_licence_and_card(shipped):
     result, card = shipped
     folder = result.bundle.folder
-    names = {"model.onnx", "model.json", "README.md", "training_clips.txt", "LICENSE"}
+    names = {"model.onnx", "model.json", "README.md", "training_clips.txt", "familiar.npz", "LICENSE"}
     assert set(result.bundle.hashes) == names
     assert {file.name for file in folder.iterdir()} == names | {"SHA256SUMS"}
     assert result.n_bytes == sum(file.stat().st_size for file in folder.iterdir()) <= 5_000_000

@@ -43,7 +43,7 @@ def export_onnx(network: keras.Model, path: Path, *, samples: Iterable[Inputs]) 
         ModelError: The exported model differs; nothing is written then.
         OutputError: The file cannot be written.
     """
-    content = tidied(with_embedding(_named_output(_exported(network))))
+    content = with_embedding(tidied(_named_output(_exported(network))))
     difference = greatest_difference(network, content, samples)
     if not difference <= MAX_DIFFERENCE:
         raise ModelError(
