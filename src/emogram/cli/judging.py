@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -35,6 +35,9 @@ from emogram.cli.shared import (
     show_seeds,
 )
 from emogram.errors import SettingsError
+
+if TYPE_CHECKING:
+    from emogram.judging import Judgement
 
 
 def evaluate(
@@ -125,10 +128,18 @@ def _evaluate_predictions(
 
     folder = new_folder(out, "evaluate-predictions", overwrite=overwrite)
     judgement = evaluate_predictions(files, folder, ensemble=ensemble)
+    title = "Ensemble" if ensemble else f"Stored predictions, {next(iter(judgement.per_seed))}"
+    code = _show_judgement(judgement, title=title, out=folder, json=json)
+    console.file_lines(judgement.plots, words="plots")
+    return code
+
+
+def _show_judgement(judgement: Judgement, *, title: str, out: Path, json: bool) -> int:
+    """Show what stored predictions of one seed or several came to, and return the exit code."""
     code = show_report(
         judgement.report,
-        title="Ensemble" if ensemble else f"Stored predictions, {next(iter(judgement.per_seed))}",
-        out=folder,
+        title=title,
+        out=out,
         failed=(),
         n_given=len(judgement.clips),
         warnings=(),
@@ -136,7 +147,6 @@ def _evaluate_predictions(
     )
     if not json:
         show_seeds(judgement)
-    console.file_lines(judgement.plots, words="plots")
     return code
 
 
@@ -240,15 +250,4 @@ def adapt(
 
     folder = new_folder(out or runs / "adapted", "", overwrite=overwrite)
     judgement = adapt_runs(runs, folder)
-    code = show_report(
-        judgement.report,
-        title="Adapted to the voice",
-        out=folder,
-        failed=(),
-        n_given=len(judgement.clips),
-        warnings=(),
-        as_json=seeds_dict(judgement) if json else None,
-    )
-    if not json:
-        show_seeds(judgement)
-    return code
+    return _show_judgement(judgement, title="Adapted to the voice", out=folder, json=json)
