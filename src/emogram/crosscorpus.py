@@ -20,11 +20,12 @@ from emogram.bundle import Bundle, open_bundle
 from emogram.classifier import Classifier, Probabilities, as_prediction
 from emogram.config import RunConfig
 from emogram.corpora import Corpus, join_corpora, order_labels
-from emogram.dataset import Dataset, load_dataset
+from emogram.dataset import Dataset, Indices, load_dataset
 from emogram.errors import CorpusError, EmogramError, SettingsError
 from emogram.files import write_json, write_text
 from emogram.jobs import is_trained, judged_clips, run_jobs, train_whole
 from emogram.judging import PLOTS_FOLDER, clip_probabilities, read_probabilities
+from emogram.leaks import shared_recordings
 from emogram.pretraining import open_start, says_start
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, CorpusPair
@@ -144,7 +145,7 @@ def crosscorpus(
     # Read once before the jobs start, so that what is wrong is said at once and the cache is full.
     whole = load_dataset(everything, config.spectrogram, cache=cache, progress=progress)
     datasets = {corpus.name: _part_of(whole, corpus) for corpus in corpora}
-    _refuse_doubles(datasets)
+    _refuse_doubles(whole, {corpus.name: _indices_of(whole, corpus) for corpus in corpora})
     shared, unlike = _shared_labels(datasets, leave_one_out=leave_one_out)
     plan = {seed: list(_plan(corpora, config, out, seed, leave_one_out=leave_one_out)) for seed in seeds}
     splits: dict[Path, Split] = {}
@@ -228,10 +229,15 @@ def _plan(corpora: Sequence[Corpus], config: RunConfig, out: Path, seed: int, *,
             yield _Job(corpus, others, settings, out / corpus.name / f"seed-{seed}")
 
 
+def _indices_of(whole: Dataset, corpus: Corpus) -> Indices:
+    """Return which clips of those that were read together are of one corpus."""
+    names = {clip.corpus for clip in corpus.clips}
+    return np.flatnonzero([clip.corpus in names for clip in whole.clips])
+
+
 def _part_of(whole: Dataset, corpus: Corpus) -> Dataset:
     """Return what `load_dataset` gives for one corpus of those that were read together."""
-    names = {clip.corpus for clip in corpus.clips}
-    part = whole.select(np.flatnonzero([clip.corpus in names for clip in whole.clips]))
+    part = whole.select(_indices_of(whole, corpus))
     if not len(part):
         raise CorpusError(f"{corpus.root}: none of its {len(corpus.clips)} clips can be used")
     labels = order_labels({str(clip.label) for clip in part.clips})
@@ -258,16 +264,9 @@ def _shared_labels(
     return shared, unlike
 
 
-def _refuse_doubles(datasets: Mapping[str, Dataset]) -> None:
-    found: dict[str, tuple[str, Clip]] = {}
-    for name, dataset in datasets.items():
-        for clip, sample in zip(dataset.clips, dataset.samples, strict=True):
-            other, twin = found.setdefault(sample.content, (name, clip))
-            if other != name:
-                raise CorpusError(
-                    f"the same recording stands in {other} and {name}: {twin.path.name} and {clip.path.name}; remove "
-                    "one of them"
-                )
+def _refuse_doubles(whole: Dataset, parts: Mapping[str, Indices]) -> None:
+    for leak in shared_recordings(whole, parts):
+        raise CorpusError(f"{leak.found}; remove one of them")
 
 
 def _open_start(job: _Job, dataset: Dataset, split: Split) -> Bundle | None:

@@ -114,12 +114,11 @@ def shared_recordings(dataset: Dataset, parts: Parts) -> list[Leak]:
     return [
         Leak(
             SAME_RECORDING,
-            f"the same recording stands in {one} and {other}: {_pair(dataset, *pairs[0])}"
-            + (f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""),
+            f"the same recording stands in {where}",
             "remove one of them, or part by speaker",
             refused=True,
         )
-        for (one, other), pairs in _across(parts, [sample.content for sample in dataset.samples]).items()
+        for where in _across(dataset, parts, [sample.content for sample in dataset.samples])
     ]
 
 
@@ -149,12 +148,11 @@ def augmented_copies(dataset: Dataset, parts: Parts) -> list[Leak]:
     return [
         Leak(
             AUGMENTED_COPY,
-            f"by their names, copies of one clip stand in {one} and {other}: {_pair(dataset, *pairs[0])}"
-            + (f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""),
+            f"by their names, copies of one clip stand in {where}",
             "leave the copies out: training augments by itself",
             refused=True,
         )
-        for (one, other), pairs in _across(parts, keys).items()
+        for where in _across(dataset, parts, keys)
     ]
 
 
@@ -166,20 +164,20 @@ def original_name(stem: str) -> str:
     return stem.casefold()
 
 
-def _across(parts: Parts, keys: Sequence[object]) -> dict[tuple[str, str], list[tuple[int, int]]]:
-    """Return, for each two parts, pairs of clips that have the same key; None is no key."""
+def _across(dataset: Dataset, parts: Parts, keys: Sequence[object]) -> list[str]:
+    """Say of each two parts that have clips of the same key which parts and clips they are; None is no key."""
     first: dict[object, tuple[str, int]] = {}
-    pairs: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    pairs: dict[tuple[str, str], list[str]] = {}
     for name, part in parts.items():
         for index in (int(index) for index in part if keys[int(index)] is not None):
             other_name, other = first.setdefault(keys[index], (name, index))
             if other_name != name:
-                pairs.setdefault((other_name, name), []).append((other, index))
-    return pairs
-
-
-def _pair(dataset: Dataset, one: int, other: int) -> str:
-    return f"{dataset.clips[one].path.name} and {dataset.clips[other].path.name}"
+                clips = f"{dataset.clips[other].path.name} and {dataset.clips[index].path.name}"
+                pairs.setdefault((other_name, name), []).append(clips)
+    return [
+        f"{one} and {other}: {clips[0]}" + (f", and {len(clips) - 1} more" if len(clips) > 1 else "")
+        for (one, other), clips in pairs.items()
+    ]
 
 
 def chosen_on_judges(parts: Parts) -> list[Leak]:

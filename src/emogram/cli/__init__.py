@@ -1,0 +1,37 @@
+"""The command `emogram`: parse, call one function, show.
+
+Each command returns an exit code: 0 fine, 1 failed, 2 wrong usage, 3 some inputs failed (each named, the others done),
+4 an input could not be read, 5 a model was refused, 130 and 143 on Ctrl-C and SIGTERM. What can go wrong becomes one
+line on stderr. Heavy modules are imported inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+from emogram.cli.data import describe_corpus, list_corpora, spectrograms
+from emogram.cli.entry import add_command, app, corpora_app, main, run
+from emogram.cli.installation import doctor
+from emogram.cli.judging import adapt, compare, evaluate, robustness
+from emogram.cli.predicting import predict
+from emogram.cli.shipping import ship
+from emogram.cli.training import crosscorpus, crossval, demo, train
+
+__all__ = ["app", "main", "run"]
+
+# In the order of --help.
+for _command in (
+    demo,
+    train,
+    crossval,
+    crosscorpus,
+    evaluate,
+    compare,
+    robustness,
+    adapt,
+    ship,
+    spectrograms,
+    predict,
+    doctor,
+):
+    add_command(app, _command)
+add_command(corpora_app, describe_corpus, "describe")
+add_command(corpora_app, list_corpora, "list")

@@ -1,0 +1,133 @@
+"""The commands that look at data: spectrograms, and corpora describe and list."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emogram.cli.entry import PARTLY_FAILED, UNREADABLE
+from emogram.cli.options import CorpusName, CorpusPath, Json, Workers
+from emogram.cli.shared import failed_dicts, find, heard, notes, print_json, rich_progress
+from emogram.config import RunConfig
+from emogram.errors import InputError
+from emogram.settings import takes_settings
+
+if TYPE_CHECKING:
+    from emogram.corpora import Corpus
+
+
+@takes_settings(
+    "spectrogram",
+    leave_out=("kind", "utterance_features", "min_frames", "frame_multiple"),
+    base={"network": {"network": "baseline"}},
+)
+def spectrograms(
+    corpus: CorpusPath,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the pictures.", show_default=False)],
+    config: RunConfig,
+    corpus_name: CorpusName = None,
+    workers: Workers = None,
+    json: Json = False,
+) -> int:
+    """Draw each clip of a corpus as a picture, one folder for each emotion; what is drawn already stays."""
+    from emogram import console
+    from emogram.pictures import write_pictures
+
+    found = find(corpus, corpus_name)
+    result = write_pictures(found, out, config.spectrogram, workers=workers, progress=rich_progress())
+    warnings = list(found.warnings)
+    if result.strays:
+        named = ", ".join(str(path) for path in result.strays[:3])
+        more = ", ..." if len(result.strays) > 3 else ""
+        warnings.append(
+            f"{len(result.strays)} pictures in {out} belong to no clip of this corpus and would be trained on: {named}"
+            f"{more}; remove them if they are old"
+        )
+    notes(warnings)
+    if json:
+        print_json(
+            {
+                "out": str(out),
+                "written": result.written,
+                "unchanged": result.unchanged,
+                "failed": failed_dicts(result.failed),
+                "warnings": warnings,
+            }
+        )
+    else:
+        console.say(f"{result.written:,} pictures drawn, {result.unchanged:,} were there already: {out}")
+    console.failures(result.failed, total=len(found.clips))
+    if result.failed and not result.written and not result.unchanged:
+        return UNREADABLE
+    return PARTLY_FAILED if result.failed else 0
+
+
+def describe_corpus(
+    corpus: CorpusPath,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the plots and description.json; by default CORPUS-description here."),
+    ] = None,
+    plots: Annotated[bool, typer.Option(help="Draw the class balance and examples of each emotion.")] = True,
+    corpus_name: CorpusName = None,
+    workers: Workers = None,
+    json: Json = False,
+) -> int:
+    """Tell what is in a corpus and what is wrong with it, and draw it."""
+    from emogram import console
+    from emogram.corpora.describe import describe
+    from emogram.doctor import require_plots
+    from emogram.files import write_json
+
+    if plots:
+        require_plots("drawing plots (--no-plots does without)")
+    found = find(corpus, corpus_name)
+    description = describe(found, workers=workers, progress=rich_progress())
+    notes(description.warnings)
+    if json:
+        print_json(description.to_dict())
+    else:
+        console.show(console.description_view(description))
+    if plots or out is not None:
+        folder = out or Path(f"{found.name}-description")
+        write_json(folder / "description.json", description.to_dict())
+        if plots:
+            console.file_lines(_draw_description(found, description.by_label, folder), words="plots")
+    return PARTLY_FAILED if description.unreadable else 0
+
+
+def _draw_description(corpus: Corpus, counts: Any, folder: Path) -> list[Path]:
+    from emogram import plots
+    from emogram.corpora.describe import example_clips
+
+    balance, sheet = folder / "class_balance.png", folder / "examples.png"
+    plots.class_balance(counts, balance, title=corpus.name)
+    config = RunConfig().spectrogram
+    examples = {}
+    for label, clips in example_clips(corpus).items():
+        drawn = []
+        for clip in clips:
+            with contextlib.suppress(InputError):  # named in the description
+                drawn.append((f"{clip.speaker or ''} {clip.path.stem}".strip(), heard(clip, config)))
+        if drawn:
+            examples[label] = drawn
+    if examples:
+        plots.spectrogram_sheet(examples, sheet, title=corpus.name, config=config)
+    return [balance, *([sheet] if examples else [])]
+
+
+def list_corpora(json: Json = False) -> int:
+    """List the corpora that are known by the names of their files."""
+    from emogram import console
+    from emogram.corpora import CORPORA
+
+    rows = [{"name": each.name, "example": each.example, "licence": each.licence} for each in CORPORA.values()]
+    if json:
+        for row in rows:
+            print_json(row)
+    else:
+        console.show(console.plain_table(("corpus", "a file of it", "licence"), [tuple(row.values()) for row in rows]))
+    return 0

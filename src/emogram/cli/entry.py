@@ -1,0 +1,153 @@
+"""Entering and leaving: the app, its exit codes, and what becomes of an error."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from emogram import __version__
+from emogram.errors import EmogramError, SettingsError
+
+PARTLY_FAILED = 3
+UNREADABLE = 4
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+
+_EXIT_CODES = (
+    "Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 some inputs failed (each named, the others done), 4 an input could "
+    "not be read, 5 a model was refused, 130 and 143 on Ctrl-C and SIGTERM."
+)
+
+app = typer.Typer(
+    name="emogram",
+    help="Speech emotion recognition from spectrograms: train, judge honestly, and use.",
+    epilog=_EXIT_CODES,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+corpora_app = typer.Typer(help="Look into corpora of emotional speech.", no_args_is_help=False)
+app.add_typer(corpora_app, name="corpora")
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    # Cross-validation that is interrupted ends its workers by force, and the process of Python that then tidies up
+    # after them would complain of what they left. It takes its options from here.
+    sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # a test or a host program may have put something else there
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        return int(app(list(arguments), prog_name="emogram", standalone_mode=False) or 0)
+    except typer.TyperException as error:
+        message = error.format_message().replace("Value error, ", "").rstrip(".")
+        _error(f"{message}; `{_command_of(error)} --help` tells more")
+        return SettingsError.exit_code
+    except KeyboardInterrupt:  # while still starting
+        return interrupted_code()
+
+
+def _command_of(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return "emogram" if context is None else str(context.command_path)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: what is running ends as on Ctrl-C, and keeps what it can."""
+
+    came = False
+
+
+def _terminate(number: int, frame: object) -> None:
+    _Terminated.came = True  # training answers the interrupt by itself, and the exit code must tell of it later
+    raise _Terminated
+
+
+def interrupted_code() -> int:
+    """Return the exit code of an interrupted command, by the signal that came."""
+    return TERMINATED if _Terminated.came else INTERRUPTED
+
+
+def add_command(to: typer.Typer, function: Callable[..., int], name: str | None = None) -> None:
+    """Make a function a command; what goes wrong in it becomes a line on stderr and an exit code."""
+
+    @functools.wraps(function)
+    def guarded(**values: Any) -> None:
+        raise typer.Exit(_guarded(functools.partial(function, **values)))
+
+    to.command(name)(guarded)
+
+
+def _guarded(function: Callable[[], int]) -> int:
+    try:
+        code = function()
+        sys.stdout.flush()
+        return code
+    except EmogramError as error:
+        _error(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _error("interrupted; what was finished stands, and the same command goes on from there where it can")
+        return interrupted_code()
+    except BrokenPipeError:  # whoever read our output, such as `head`, has had enough
+        _discard_stdout()
+        return EmogramError.exit_code
+    except MemoryError:
+        _error("not enough memory; try fewer --workers or a smaller --batch-size")
+        return EmogramError.exit_code
+    except OSError as error:
+        from emogram.files import output_error
+
+        where = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path("the output")
+        _error(str(output_error(where, error)) if error.errno == errno.ENOSPC else f"{where}: {error.strerror}")
+        if error.filename is None:
+            _discard_stdout()
+        return EmogramError.exit_code
+    except Exception as error:
+        if os.environ.get("EMOGRAM_DEBUG"):
+            raise
+        _error(
+            f"this is a bug in emogram {__version__} ({type(error).__name__}: {error}); please report it, with what "
+            "the same command prints under EMOGRAM_DEBUG=1"
+        )
+        return EmogramError.exit_code
+
+
+def _error(message: str) -> None:
+    from emogram import console
+
+    console.error(message)
+
+
+def _discard_stdout() -> None:
+    """Let what is still in the buffer of stdout go nowhere, or Python would complain of it when it exits."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"emogram {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

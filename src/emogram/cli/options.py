@@ -1,0 +1,77 @@
+"""Arguments and options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emogram.bundle import SHIPPED
+
+CorpusPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CORPUS",
+        help="Folder of sound or spectrogram pictures with a folder for each emotion, a known corpus (see `emogram "
+        "corpora list`), or a manifest (.csv, .jsonl) with the columns path and label.",
+        show_default=False,
+    ),
+]
+CorpusPaths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="CORPUS...",
+        help="One corpus or several: each a folder of sound or spectrogram pictures with a folder for each emotion, a "
+        "known corpus (see `emogram corpora list`), or a manifest (.csv, .jsonl) with the columns path and label.",
+        show_default=False,
+    ),
+]
+Also = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--also",
+        metavar="CORPUS",
+        help="A corpus whose clips train as well and never choose or judge; may be given several times.",
+        show_default=False,
+    ),
+]
+ModelName = Annotated[
+    Path,
+    typer.Option(
+        "--model",
+        envvar="EMOGRAM_MODEL",
+        help=f"A model folder, a run folder, or `{SHIPPED}`, the model inside the package.",
+    ),
+]
+CorpusName = Annotated[
+    str | None, typer.Option("--as", metavar="NAME", help="What the corpus is, instead of finding out by looking.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, and nothing else there.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes to work with; by default one for each processor.", show_default=False),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder that keeps spectrograms between runs; by default EMOGRAM_CACHE, else the user's cache folder.",
+        show_default=False,
+    ),
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no spectrograms between runs.")]
+Shifts = Annotated[
+    int,
+    typer.Option(
+        min=1, max=9, help="Average every answer over this many shifts in time: slower and better; 5 are enough."
+    ),
+]
+Out = Annotated[Path | None, typer.Option(help="Folder for the results; by default a new one below runs/.")]
+Seeds = Annotated[
+    str | None, typer.Option(metavar="N,N,...", help="Train once with each seed; by default --seed alone.")
+]
+AllowLeaks = Annotated[
+    bool,
+    typer.Option("--allow-leaks", help="Go on where clips that judge were trained on, and say so in the report."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write into a folder that holds results already.")]

@@ -1,0 +1,247 @@
+"""The command that uses a model: predict."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emogram.bundle import SHIPPED
+from emogram.cli.entry import PARTLY_FAILED, UNREADABLE
+from emogram.cli.options import Json, ModelName, Shifts
+from emogram.cli.shared import heard, notes, print_json, rich_progress
+from emogram.config import RunConfig
+from emogram.errors import EmogramError, InputError, SettingsError
+
+if TYPE_CHECKING:
+    from emogram.bundle import ModelInfo
+    from emogram.classifier import Classifier
+    from emogram.progress import Progress
+    from emogram.records import Clip, Prediction
+
+ADAPTED_NOTE = "adapted to the voice, which helps only where it was recorded in several moods"
+
+
+def predict(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Sound files, folders of them, or patterns in quotes ('**/*.wav'); - reads names from stdin, one a "
+            "line (or with zero bytes between, as find -print0 writes them).",
+            show_default=False,
+        ),
+    ],
+    model: ModelName = Path(SHIPPED),
+    top_k: Annotated[
+        int | None,
+        typer.Option(min=1, help="Emotions to show; by default all for one file, 3 for several.", show_default=False),
+    ] = None,
+    shifts: Shifts = 1,
+    adapt: Annotated[
+        bool,
+        typer.Option(
+            "--adapt",
+            help="Adapt the answers to the voice, which must have been recorded in several moods: all files are of one "
+            "voice, or with --voice-folders those of each folder.",
+        ),
+    ] = False,
+    voice_folders: Annotated[
+        bool, typer.Option("--voice-folders", help="With --adapt: the files of each folder are of one voice.")
+    ] = False,
+    csv: Annotated[Path | None, typer.Option(help="Also write the answers as a table.", show_default=False)] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also draw the spectrogram with the answer: a PNG file for one file, a folder for several.",
+            show_default=False,
+        ),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option(help="Warn of what is not speech; takes about 0.1 s for each clip of 3 s.")
+    ] = True,
+    workers: Annotated[int | None, typer.Option(min=1, help="Files to work on at once.", show_default=False)] = None,
+    json: Json = False,
+) -> int:
+    """Tell the emotion of speech."""
+    from emogram import console
+    from emogram.classifier import Classifier
+    from emogram.errors import ModelError
+
+    if voice_folders and not adapt:
+        raise SettingsError("--voice-folders says what --adapt adapts to; say --adapt as well")
+    if picture is not None:
+        from emogram.doctor import require_plots
+
+        require_plots("drawing pictures")
+    classifier = Classifier.load(model, shifts=shifts)
+    clips, failed = _clips_of(_names(files), classifier.info)
+    drawings = _drawings(picture, clips)
+    done: list[tuple[Clip, Prediction]] = []
+    odd: Counter[str] = Counter()
+    errors: list[EmogramError] = [error for _, error in failed]
+    outcomes = classifier.predict_many(
+        clips, check=check, workers=workers, progress=_predict_progress(len(clips), json=json)
+    )
+    if adapt:
+        outcomes = classifier.adapt(outcomes, voice_of=lambda clip: str(clip.path.parent) if voice_folders else "")
+    with contextlib.closing(outcomes):  # type: ignore[type-var]
+        for clip, outcome in outcomes:
+            if isinstance(outcome, EmogramError):
+                failed.append((clip, outcome))
+                errors.append(outcome)
+                continue
+            done.append((clip, outcome))
+            result = _result(clip, outcome, classifier)
+            if adapt:
+                result["warnings"].append(ADAPTED_NOTE)
+            # Figures between parentheses differ from file to file, and what is counted is the same.
+            odd.update(result["warnings"] if len(clips) == 1 else [w.partition(" (")[0] for w in result["warnings"]])
+            if json:
+                print_json(result)
+            if drawings:
+                _draw(clip, outcome, classifier.info, drawings[clip.path])
+    if not json and done:
+        _show_predictions(done, top_k=top_k, one=len(clips) == 1)
+        notes([f"{count} of {len(done)} files: {warning}" for warning, count in odd.items()])
+    if csv is not None:
+        from emogram.writers import write_predictions_csv
+
+        write_predictions_csv(csv, done, labels=classifier.labels)
+    if len(errors) == 1 and not done:
+        raise errors[0]
+    console.failures([(clip, str(error)) for clip, error in failed], total=len(done) + len(failed))
+    if errors and not done:
+        return ModelError.exit_code if all(isinstance(error, ModelError) for error in errors) else UNREADABLE
+    return PARTLY_FAILED if errors else 0
+
+
+def _names(files: Sequence[str]) -> Iterator[str]:
+    """Yield names as given, and in place of "-" those that stdin holds."""
+    for name in files:
+        if name != "-":
+            yield name
+            continue
+        data = sys.stdin.buffer.read()
+        lines = data.split(b"\0") if b"\0" in data else data.splitlines()
+        yield from (os.fsdecode(line) for line in lines if line.strip())
+
+
+def _clips_of(names: Iterator[str], info: ModelInfo) -> tuple[list[Clip], list[tuple[Clip, EmogramError]]]:
+    """Return the clips that names stand for, and the names that stand for none."""
+    from emogram.records import Clip
+
+    clips: list[Clip] = []
+    failed: list[tuple[Clip, EmogramError]] = []
+    for name in names:
+        try:
+            clips += [Clip(path) for path in _files_of(name, info)]
+        except InputError as error:
+            failed.append((Clip(Path(name)), error))
+    return clips, failed
+
+
+def _files_of(name: str, info: ModelInfo) -> list[Path]:
+    """Return the file of that name, or what a folder or pattern of that name holds for this model."""
+    import glob
+
+    path = Path(name)
+    if path.is_dir():
+        return _files_in(path, info)
+    if path.exists() or not glob.has_magic(name):
+        return [path]  # if it is missing, the classifier says so
+    matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 (absolute patterns)
+    found = [file for match in matches for file in (_files_in(match, info) if match.is_dir() else [match])]
+    if not found:
+        raise InputError(f"{name}: no file matches this pattern")
+    return list(dict.fromkeys(found))
+
+
+def _files_in(folder: Path, info: ModelInfo) -> list[Path]:
+    from emogram.corpora.scan import scan
+
+    found = scan(folder)
+    wanted = found.pictures if info.spectrogram is None else found.sounds or found.pictures
+    if not wanted:
+        kind = "PNG or JPEG picture" if info.spectrogram is None else "sound file"
+        raise InputError(f"{folder}: no {kind} in it, which this model takes")
+    return list(wanted)
+
+
+def _predict_progress(n_clips: int, *, json: bool) -> Progress:
+    """Return the progress of a prediction; none where it would only stand in the way."""
+    from emogram.progress import SILENT
+
+    return SILENT if n_clips < 2 or (json and sys.stdout.isatty()) else rich_progress()
+
+
+def _result(clip: Clip, prediction: Prediction, classifier: Classifier) -> dict[str, Any]:
+    """Return one line of `--json`."""
+    from emogram import audio
+    from emogram.spectrogram import PICTURE_SUFFIXES
+    from emogram.writers import result_dict
+
+    info, sha256 = classifier.info, classifier.sha256
+    if info.spectrogram is None or clip.path.suffix.lower() in PICTURE_SUFFIXES:
+        return result_dict(prediction, path=clip.path, info=info, sha256=sha256)
+    duration_s, sample_rate, channels = audio.probe(clip.path)
+    warnings = []
+    if sample_rate < 2 * info.spectrogram.f_max_hz:
+        warnings.append(
+            f"sampled at {sample_rate} Hz, which holds nothing above {sample_rate / 2:g} Hz, and the model listens up "
+            f"to {info.spectrogram.f_max_hz:g} Hz; expect more errors"
+        )
+    return result_dict(
+        prediction,
+        path=clip.path,
+        info=info,
+        sha256=sha256,
+        duration_ms=None if duration_s is None else round(1000 * duration_s),
+        sample_rate=sample_rate,
+        channels=channels,
+        warnings=warnings,
+    )
+
+
+def _show_predictions(done: Sequence[tuple[Clip, Prediction]], *, top_k: int | None, one: bool) -> None:
+    from emogram import console
+
+    if one:
+        (clip, prediction) = done[0]
+        console.show(console.prediction_view(str(clip.path), prediction, top_k=top_k))
+    else:
+        rows = [(str(clip.path), prediction) for clip, prediction in done]
+        console.show(console.predictions_table(rows, top_k=top_k or 3))
+
+
+def _drawings(picture: Path | None, clips: Sequence[Clip]) -> dict[Path, Path]:
+    """Return where the picture of each clip goes; empty where none are wanted."""
+    if picture is None:
+        return {}
+    if picture.suffix.lower() == ".png":
+        if len(clips) > 1:
+            raise SettingsError(f"--picture {picture}: one file, and {len(clips)} to draw; name a folder for them")
+        return {clip.path: picture for clip in clips}
+    names: dict[Path, Path] = {}
+    taken: set[str] = set()
+    for clip in clips:
+        name, number = clip.path.stem, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{clip.path.stem}-{number}"
+        taken.add(name.casefold())
+        names[clip.path] = picture / f"{name}.png"
+    return names
+
+
+def _draw(clip: Clip, prediction: Prediction, info: ModelInfo, target: Path) -> None:
+    from emogram import plots
+
+    config = info.spectrogram or RunConfig().spectrogram
+    plots.prediction(heard(clip, config), config, prediction, target, title=clip.path.name)

@@ -1,0 +1,147 @@
+"""What several commands do: find a corpus and a folder for results, show a report, write JSON."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emogram.cli.entry import PARTLY_FAILED
+from emogram.errors import OutputError, SettingsError
+
+if TYPE_CHECKING:
+    from emogram.corpora import Corpus
+    from emogram.judging import Judgement
+    from emogram.progress import Progress
+    from emogram.records import Clip, Report
+
+
+def prepare_training(feature: str) -> None:
+    """See that training can be done, and settle what Keras reads from the environment when it is imported."""
+    from emogram.doctor import require_training
+
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    require_training(feature)
+
+
+def rich_progress() -> Progress:
+    """Return the progress that a person sees on stderr."""
+    from emogram.console import RichProgress
+
+    return RichProgress()
+
+
+def find(path: Path, name: str | None) -> Corpus:
+    """Find a corpus, by looking or by the name of what it is."""
+    from emogram.corpora import find_corpus
+
+    return find_corpus(path, name=name)
+
+
+def find_all(paths: Sequence[Path], also: Sequence[Path] | None, name: str | None) -> Corpus:
+    """Find corpora and join them; those of `also` only train."""
+    from emogram.corpora import find_corpora
+
+    return find_corpora(paths, also=also or (), name=name)
+
+
+def cache_folder(cache: Path | None, no_cache: bool) -> Path | None:
+    """Return the folder that keeps spectrograms; None where none are to be kept."""
+    from emogram.dataset import default_cache
+
+    return None if no_cache else cache or default_cache()
+
+
+def new_folder(out: Path | None, name: str, *, overwrite: bool) -> Path:
+    """Return the folder for results: `out`, or a new one below runs/ with the time in its name."""
+    import datetime
+
+    if out is None:
+        now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        out = Path("runs") / f"{file_name(name)}-{now}"
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; expected a folder for the results, choose another name")
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise SettingsError(f"{out}: holds results already; choose another folder, or say --overwrite to write into it")
+    return out
+
+
+def file_name(text: str) -> str:
+    """Return text with everything that a file system or shell may trip over replaced."""
+    import re
+
+    return re.sub(r"[^\w.]+", "-", text).strip("-.") or "corpus"
+
+
+def print_json(value: Any) -> None:
+    """Write one line of `--json` to stdout."""
+    from emogram.files import json_line
+
+    sys.stdout.write(json_line(value) + "\n")
+    sys.stdout.flush()  # a program may read line by line
+
+
+def notes(warnings: Sequence[str]) -> None:
+    """Say each warning once on stderr."""
+    from emogram import console
+
+    for warning in dict.fromkeys(warnings):
+        console.note(warning)
+
+
+def failed_dicts(failed: Sequence[tuple[Clip, str]]) -> list[dict[str, str]]:
+    """Return clips that could not be used, and why, ready for JSON."""
+    return [{"file": str(clip.path), "error": message} for clip, message in failed]
+
+
+def show_report(
+    report: Report,
+    *,
+    title: str,
+    out: Path,
+    failed: Sequence[tuple[Clip, str]],
+    n_given: int,
+    warnings: Sequence[str],
+    as_json: dict[str, Any] | None,
+) -> int:
+    """Show a report with what must be said beside it, and return the exit code."""
+    from emogram import console
+
+    notes(warnings)
+    if as_json is not None:
+        print_json(
+            {**as_json, "out": str(out), "report": report.to_dict(), "warnings": list(warnings)}
+            | {"failed": failed_dicts(failed)}
+        )
+    else:
+        console.show(console.report_view(report, title=title))
+    console.failures(failed, total=n_given)
+    return PARTLY_FAILED if failed else 0
+
+
+def seeds_dict(judgement: Judgement) -> dict[str, Any]:
+    """Return what several seeds came to, ready for JSON."""
+    return {
+        "over_seeds": judgement.over_seeds.to_dict(),
+        "per_seed": {name: report.to_dict() for name, report in judgement.per_seed.items()},
+    }
+
+
+def show_seeds(judgement: Judgement) -> None:
+    """Show what several seeds came to, where there are several."""
+    from emogram import console
+
+    if len(judgement.per_seed) > 1:
+        console.show(console.seeds_view(judgement.over_seeds, judgement.per_seed))
+
+
+def heard(clip: Clip, config: Any) -> Any:
+    """Return what to draw of a clip: its log-mel, or the pixels of a picture."""
+    from emogram import audio, spectrogram
+
+    if clip.path.suffix.lower() in spectrogram.PICTURE_SUFFIXES:
+        return spectrogram.resize_picture(spectrogram.open_picture(clip.path), config.picture_size)
+    return spectrogram.log_mel(audio.load_clip(clip, sample_rate=config.sample_rate), config)

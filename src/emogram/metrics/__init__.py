@@ -1,0 +1,69 @@
+"""How good a set of predictions is: numbers from arrays, and the `Report` made of them.
+
+Targets are class indices, shape (n_clips,), in [0, n_labels). Probabilities have shape (n_clips, n_labels), rows sum
+to 1. Where a function takes `predictions`, either the predicted class indices, shape (n_clips,), or the probabilities
+may be given; of probabilities the largest counts. Every result is a fraction, never percent.
+"""
+
+from __future__ import annotations
+
+from emogram.metrics.reports import judge, over_seeds, speaker_genders, speaker_names
+from emogram.metrics.resampling import (
+    N_RESAMPLES,
+    describe_resampling,
+    interval,
+    mean_of,
+    resample_speakers,
+    speaker_bootstrap,
+)
+from emogram.metrics.scores import (
+    MIN_PROBABILITY,
+    N_RELIABILITY_BINS,
+    SUM_TOLERANCE,
+    FloatArray,
+    IntArray,
+    ReliabilityBins,
+    RiskCoverage,
+    accuracy,
+    brier,
+    checked,
+    confusion_matrix,
+    ece,
+    macro_f1,
+    nll,
+    per_class_scores,
+    reliability_bins,
+    risk_coverage,
+    uar,
+)
+
+__all__ = [
+    "MIN_PROBABILITY",
+    "N_RELIABILITY_BINS",
+    "N_RESAMPLES",
+    "SUM_TOLERANCE",
+    "FloatArray",
+    "IntArray",
+    "ReliabilityBins",
+    "RiskCoverage",
+    "accuracy",
+    "brier",
+    "checked",
+    "confusion_matrix",
+    "describe_resampling",
+    "ece",
+    "interval",
+    "judge",
+    "macro_f1",
+    "mean_of",
+    "nll",
+    "over_seeds",
+    "per_class_scores",
+    "reliability_bins",
+    "resample_speakers",
+    "risk_coverage",
+    "speaker_bootstrap",
+    "speaker_genders",
+    "speaker_names",
+    "uar",
+]

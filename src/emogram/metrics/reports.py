@@ -1,0 +1,176 @@
+"""All figures of a set of predictions as a `Report`, by group and over seeds."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from emogram.errors import SettingsError
+from emogram.metrics.resampling import describe_resampling, interval, mean_of, resample_speakers, speaker_bootstrap
+from emogram.metrics.scores import (
+    FloatArray,
+    IntArray,
+    accuracy,
+    brier,
+    checked,
+    confusion_matrix,
+    ece,
+    nll,
+    per_class_scores,
+    risk_coverage,
+    summarise,
+)
+from emogram.records import Clip, Report, SeedSummary
+
+
+def judge(
+    targets: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    labels: Sequence[str],
+    clips: Sequence[Clip],
+    *,
+    protocol: str,
+    abstained: npt.NDArray[np.bool_] | None = None,
+    allowed_leaks: Sequence[str] = (),
+    seed: int = 0,
+) -> Report:
+    """Judge a set of predictions.
+
+    Args:
+        targets: Class indices, shape (n_clips,).
+        probabilities: Shape (n_clips, n_labels).
+        labels: Names of the classes, in order.
+        clips: The clip of each row; speakers, genders and intensities are taken from it where known.
+        protocol: The protocol's name and what must be said with it; what the intervals resample is added.
+        abstained: Where the model said "unsure", shape (n_clips,); None where it has no threshold.
+        allowed_leaks: Names of the leaks that the reader must know of.
+        seed: Of the bootstrap.
+
+    Returns:
+        The report. Beside the metrics that `Report` names there is "uar_gender_gap" where two genders or more are
+        known: the highest UAR of a gender less the lowest; and "unsure_share" and "answered_error", the share of wrong
+        answers among the others, where a clip was called unsure and another was not. Groups are kept for "speaker",
+        "gender" and "intensity" where known, and for "corpus" where there is more than one.
+
+    Raises:
+        SettingsError: The arrays are empty or do not fit together.
+    """
+    truth, scores = checked(targets, probabilities)
+    if scores.shape[1] != len(labels) or len(clips) != len(truth):
+        raise SettingsError(
+            f"{len(labels)} labels and {len(clips)} clips for probabilities of shape {scores.shape}; "
+            "expected a label for each column and a clip for each row"
+        )
+    counts = confusion_matrix(truth, scores)
+    speakers = speaker_names(clips)
+    groups = _per_group(truth, scores, clips, speakers)
+    metrics = {name: float(value) for name, value in summarise(counts).items()}
+    metrics |= {"ece": ece(scores, truth), "nll": nll(scores, truth), "brier": brier(scores, truth)}
+    metrics |= {"aurc": risk_coverage(scores, truth).area, "n_clips": len(truth)}
+    if abstained is not None and abstained.any() and not abstained.all():
+        metrics["unsure_share"] = float(abstained.mean())
+        metrics["answered_error"] = 1.0 - accuracy(truth[~abstained], scores[~abstained])
+    by_gender = [values["uar"] for values in groups.get("gender", {}).values()]
+    if len(by_gender) > 1:
+        metrics["uar_gender_gap"] = max(by_gender) - min(by_gender)
+    return Report(
+        labels=tuple(labels),
+        metrics=metrics,
+        per_class=per_class_scores(truth, scores, labels),
+        per_group=groups,
+        confusion=tuple(tuple(row) for row in counts.tolist()),
+        intervals=speaker_bootstrap(truth, scores, speakers, seed=seed),
+        protocol="; ".join(part for part in (protocol, describe_resampling(speakers)) if part),
+        allowed_leaks=tuple(allowed_leaks),
+    )
+
+
+def over_seeds(
+    reports: Sequence[Report],
+    targets: npt.ArrayLike,
+    probabilities: Sequence[npt.ArrayLike],
+    speakers: Sequence[str | None],
+    *,
+    seed: int = 0,
+) -> SeedSummary:
+    """Sum up what several seeds gave on the same clips.
+
+    Args:
+        reports: One for each seed.
+        targets: Class indices, shape (n_clips,).
+        probabilities: Of each seed, shape (n_clips, n_labels).
+        speakers: The speaker of each clip; None where unknown.
+        seed: Of the bootstrap.
+
+    Returns:
+        Mean and standard deviation of every metric that all seeds have; intervals are of the mean, speakers resampled.
+
+    Raises:
+        SettingsError: The arrays are empty or do not fit together.
+    """
+    shared = [name for name in reports[0].metrics if all(name in report.metrics for report in reports)]
+    values = {name: [report.metrics[name] for report in reports] for name in shared if name != "n_clips"}
+    resampled = resample_speakers(targets, probabilities, speakers, seed=seed)
+    return SeedSummary(
+        n_seeds=len(reports),
+        mean={name: statistics.fmean(found) for name, found in values.items()},
+        std={name: statistics.stdev(found) if len(found) > 1 else 0.0 for name, found in values.items()},
+        intervals={name: interval(mean_of(resampled, name)) for name in resampled[0]},
+    )
+
+
+def speaker_names(clips: Sequence[Clip]) -> list[str | None]:
+    """Return the speaker of each clip, with the corpus before it ("tess/OAF") where there is more than one corpus.
+
+    Speaker ids are unique within a corpus only.
+    """
+    several = len({clip.corpus for clip in clips}) > 1
+    return [f"{clip.corpus}/{clip.speaker}" if several and clip.speaker else clip.speaker for clip in clips]
+
+
+def speaker_genders(clips: Sequence[Clip]) -> dict[str, str]:
+    """Return the gender of each speaker where known, by the names of `speaker_names`."""
+    return {
+        name: clip.extra["gender"]
+        for name, clip in zip(speaker_names(clips), clips, strict=True)
+        if name is not None and clip.extra.get("gender")
+    }
+
+
+def _per_group(
+    targets: IntArray, probabilities: FloatArray, clips: Sequence[Clip], speakers: Sequence[str | None]
+) -> dict[str, dict[str, dict[str, float]]]:
+    kinds: dict[str, Sequence[str | None]] = {
+        "speaker": speakers,
+        "gender": [clip.extra.get("gender") for clip in clips],
+        "intensity": [clip.extra.get("intensity") for clip in clips],
+    }
+    if len({clip.corpus for clip in clips}) > 1:
+        kinds["corpus"] = [clip.corpus or None for clip in clips]
+    groups = {}
+    for kind, names in kinds.items():
+        found = sorted({name for name in names if name}, key=_natural)
+        if found:
+            groups[kind] = {name: _group_scores(targets, probabilities, names, name) for name in found}
+    return groups
+
+
+def _group_scores(
+    targets: IntArray, probabilities: FloatArray, names: Sequence[str | None], name: str
+) -> dict[str, float]:
+    members = np.array([other == name for other in names])
+    summary = summarise(confusion_matrix(targets[members], probabilities[members]))
+    return {
+        "uar": float(summary["uar"]),
+        "accuracy": float(summary["accuracy"]),
+        "n_clips": int(members.sum()),
+    }
+
+
+def _natural(name: str) -> list[str | int]:
+    """Sort key that puts speaker 2 before speaker 10."""
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", name))]

@@ -1,0 +1,148 @@
+"""What all plots share: colours, sizes, head, legend, numbers in words, and saving."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emogram import files
+from emogram.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 200
+
+BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+INK, GREY, PALE = "#222222", "#666666", "#D9D9D9"
+GROUP_COLOURS = (PURPLE, BLUE, GREEN, VERMILION)
+
+TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 11.0, 9.0, 7.5  # points, readable when printed at column width
+
+
+def new_figure(width: float, height: float, title: str, subtitle: str) -> Figure:
+    """Return a figure with a bold title and a smaller subtitle at the top left; sizes in inches.
+
+    The head is added to the height, so that a long protocol makes the figure taller and never the plot smaller.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError("drawing plots", "train") from None
+    lines = textwrap.wrap(subtitle, width=int(width * 17))  # about 17 letters of the small size fit in an inch
+    head = 0.34 + 0.15 * len(lines)
+    figure = Figure(figsize=(width, height + head), dpi=DOTS_PER_INCH, facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained", rect=(0.0, 0.0, 1.0, 1.0 - head / (height + head)))
+    top = 1.0 - 0.1 / (height + head)
+    figure.text(0.1 / width, top, plain(title), size=TITLE_SIZE, weight="bold", color=INK, va="top")
+    below = 1.0 - 0.32 / (height + head)
+    figure.text(0.1 / width, below, plain("\n".join(lines)), size=SMALL_SIZE, color=GREY, va="top", linespacing=1.3)
+    return figure
+
+
+def style_axes(axes: Axes, *, grid: str | None) -> None:
+    """Give axes the look that all plots share; `grid` is "x", "y", "both" or None."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(GREY)
+    axes.tick_params(labelsize=TEXT_SIZE, colors=INK, color=GREY)
+    axes.xaxis.label.set(size=TEXT_SIZE, color=INK)
+    axes.yaxis.label.set(size=TEXT_SIZE, color=INK)
+    axes.set_axisbelow(True)
+    if grid:
+        axes.grid(axis=grid, color=PALE, lw=0.6)  # type: ignore[arg-type]  # a Literal
+
+
+def style_table(figure: Figure, axes: Axes, image: Any, label: str) -> None:
+    """Give a table of coloured cells its look, with a bar beside it that tells what share each colour is."""
+    style_axes(axes, grid=None)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    bar = figure.colorbar(image, ax=axes, fraction=0.045, pad=0.02)
+    bar.set_label(label, size=TEXT_SIZE, color=INK)
+    bar.ax.yaxis.set_major_formatter(percent_formatter())
+    bar.ax.tick_params(labelsize=SMALL_SIZE, colors=INK)
+    bar.outline.set_visible(False)
+
+
+def text_colour(background: npt.ArrayLike) -> str:
+    """Return black or white, whichever stands out more from an RGB(A) colour in [0, 1].
+
+    By the contrast ratio of WCAG 2.1 (W3C Recommendation, 2018), which is even at a relative luminance of 0.179.
+    """
+    rgb = np.asarray(background, dtype=np.float64)[:3]
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return "black" if float(linear @ [0.2126, 0.7152, 0.0722]) > 0.179 else "white"
+
+
+def add_legend(figure: Figure, axes: Axes) -> None:
+    """Put the legend above the plot, where it never hides data, in as many columns as fit."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not labels:
+        return
+    column_inches = 0.5 + 0.062 * max(len(label) for label in labels)  # handle and gap, then letters of SMALL_SIZE
+    legend = axes.legend(
+        handles,
+        labels,
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=min(len(labels), max(1, int((figure.get_figwidth() - 0.9) / column_inches))),
+        frameon=False,
+        fontsize=SMALL_SIZE,
+        labelcolor=INK,
+        borderaxespad=0.2,
+        handlelength=1.8,
+        columnspacing=1.4,
+    )
+    legend.set_zorder(6)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    with files.writing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH)
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction in percent, such as "12.5 %"."""
+    return f"{100 * fraction:.1f} %"
+
+
+def percent_formatter(*, decimals: int | None = 0) -> Any:
+    """Return what writes the fractions of an axis in percent; the decimals follow the range where None."""
+    from matplotlib.ticker import PercentFormatter
+
+    return PercentFormatter(1.0, decimals=decimals, symbol=" %")
+
+
+def whole_numbers() -> Any:
+    """Return what puts the ticks of an axis at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(integer=True, min_n_ticks=1)
+
+
+def outline() -> list[Any]:
+    """Return a white rim for texts, so that lines may run behind them."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=2.5, foreground="white")]
+
+
+def plain(text: str) -> str:
+    """Keep matplotlib from reading dollar signs in names as formulas."""
+    return text.replace("$", r"\$")
+
+
+def shorten(text: str, length: int) -> str:
+    """Return text of that many letters at the most."""
+    return text if len(text) <= length else text[: length - 1] + "…"
