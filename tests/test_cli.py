@@ -23,6 +23,7 @@ from PIL import Image
 import emogram
 from emogram import cli, doctor
 from emogram.bundle import open_bundle, seal
+from emogram.cli.shared import new_folder
 from emogram.config import RunConfig, SpectrogramConfig
 from emogram.errors import EmogramError
 from emogram.records import Clip, CorpusPair, Report, SeedSummary
@@ -730,6 +731,16 @@ def test_stored_predictions_are_judged_again_seed_by_seed_or_as_one(run, tmp_pat
     assert result["report"]["metrics"]["uar"] == 1.0
     assert "ensemble of 2: mean of the probabilities of seed 0, seed 1" in result["report"]["protocol"]
     assert (tmp_path / "one" / "predictions.csv").is_file()
+
+
+def test_results_of_the_same_second_get_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = set()
+    for _ in range(3):
+        folder = new_folder(None, "some corpus", overwrite=False)
+        folder.mkdir(parents=True)
+        folders.add(folder)
+    assert len(folders) == 3 and all(folder.name.startswith("some-corpus-") for folder in folders)
 
 
 def test_two_sets_of_stored_predictions_are_compared(run, tmp_path):

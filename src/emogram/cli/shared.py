@@ -61,7 +61,11 @@ def new_folder(out: Path | None, name: str, *, overwrite: bool) -> Path:
 
     if out is None:
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        out = Path("runs") / f"{file_name(name)}-{now}"
+        named = out = Path("runs") / f"{file_name(name)}-{now}"
+        number = 1
+        while out.exists():  # made in the same second
+            number += 1
+            out = named.with_name(f"{named.name}-{number}")
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; expected a folder for the results, choose another name")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
