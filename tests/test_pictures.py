@@ -155,7 +155,7 @@ def test_only_a_changed_sound_is_drawn_again(corpus: Corpus, tmp_path: Path) -> 
 def test_other_settings_draw_all_again(corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_pictures(corpus, out, CONFIG)
-    other = SpectrogramConfig(kind="picture", top_db=60.0)
+    other = SpectrogramConfig(kind="picture", top_db=70.0)
     assert _counts(write_pictures(corpus, out, other)) == (4, 0, 0)
     assert {row["config_hash"] for row in _rows(out)} == {other.content_hash()}
 
@@ -231,7 +231,7 @@ def test_corpora_share_a_folder_but_not_names(corpus: Corpus, tmp_path: Path) ->
     assert (out / "Angry" / "angry_a1-2.png").is_file()
     assert sorted(row["corpus"] for row in _rows(out)) == ["others"] + ["voices"] * 4
     with pytest.raises(CorpusError, match="holds pictures of the corpus 'voices' made with other settings"):
-        write_pictures(other, out, SpectrogramConfig(top_db=60.0))
+        write_pictures(other, out, SpectrogramConfig(top_db=70.0))
 
 
 class _Interrupting(Progress):
@@ -262,7 +262,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(corpus: Corpus, tmp_path: P
 def test_pictures_of_mixed_settings_are_not_taken_for_one(corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_pictures(corpus, out, CONFIG)
-    other = SpectrogramConfig(kind="picture", top_db=60.0)
+    other = SpectrogramConfig(kind="picture", top_db=70.0)
     with pytest.raises(KeyboardInterrupt):
         write_pictures(corpus, out, other, progress=_Interrupting())
     assert len(_rows(out)) == 4

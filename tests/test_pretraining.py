@@ -78,7 +78,7 @@ def test_what_only_holds_back_may_differ(starting):
     ("sections", "message"),
     [
         ({"spectrogram": {"n_mels": 48, "top_db": 70.0}},
-         "spectrogram settings differ: n_mels is 64 there and 48 here; top_db is 80.0 there and 70.0 here; use its"),
+         "spectrogram settings differ: n_mels is 64 there and 48 here; top_db is 60.0 there and 70.0 here; use its"),
         ({"network": {"width": 0.5}}, "network settings differ: width is 0.25 there and 0.5 here"),
         ({"network": {"network": "baseline"}}, "network is emonet there and baseline here"),
     ],

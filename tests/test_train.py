@@ -96,7 +96,7 @@ def test_a_run_holds_the_files_of_the_design(tiny_run):
     assert len(events) == 1
     assert found - events == {
         "model/best.keras", "model/model.onnx", "model/model.json", "model/README.md", "model/SHA256SUMS",
-        "model/training_clips.txt",
+        "model/training_clips.txt", "model/familiar.npz",
         "plots/confusion_matrix.png", "plots/per_class_accuracy.png", "plots/train_val_accuracy.png",
         "plots/loss.png", "plots/reliability.png", "plots/risk_coverage.png", "plots/per_speaker.png",
         "plots/per_gender.png",

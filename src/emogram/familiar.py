@@ -21,6 +21,7 @@ Embeddings = npt.NDArray[np.float32]
 
 N_KEPT = 300  # embeddings of training clips; in half precision some 200 kB
 NEIGHBOUR = 5
+ROUNDING = 1e-3  # the clip that set the threshold must not lie beyond it by a last digit
 WARNED_SHARE = 0.01  # of validation clips, which are of voices never heard and should not be warned of
 
 
@@ -77,12 +78,12 @@ def learn_familiar(training: Embeddings, validation: Embeddings) -> Familiar:
         training: Shape (n_clips, n_values), at most `N_KEPT`, drawn at random.
         validation: Of clips of voices never heard, shape (n_clips, n_values).
     """
-    kept = Familiar(_unit(training), np.inf)
+    kept = Familiar.from_bytes(Familiar(_unit(training), np.inf).to_bytes())  # as they will be read, rounded
     if not len(validation):
         return kept
     # Of fewer clips than a hundred, none is warned of.
     threshold = np.quantile(kept.distances(validation), 1.0 - WARNED_SHARE, method="higher")
-    return Familiar(kept.embeddings, float(threshold))
+    return Familiar(kept.embeddings, float(threshold) * (1.0 + ROUNDING))
 
 
 def _unit(embeddings: Embeddings) -> Embeddings:
