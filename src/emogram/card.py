@@ -318,7 +318,7 @@ def _limits(info: ModelInfo) -> str:
         "is not felt emotion: expect far worse results on everyday recordings.\n"
         "- It knows the languages, voices, ages and microphones of its training data only; on others it may be wrong "
         "and sure of it." + sure + "\n"
-        "- It always answers with one of its labels, even for music or noise.\n"
+        "- It always answers with one of its labels, even for music or noise. `emogram predict` warns of clips in which nobody speaks or which do not sound like the training data; it does not notice all of them, such as two voices at once.\n"
         "- Do not use it to decide about people: hiring, schooling, credit, policing, insurance, health or workplace "
         "monitoring.\n"
         "- In the European Union, Article 5(1)(f) of the AI Act, Regulation (EU) 2024/1689, forbids AI systems that "
