@@ -130,11 +130,9 @@ class _SpatialDropout(keras.layers.SpatialDropout2D):  # type: ignore[misc]
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if _finding_shapes(inputs) or not training or not self.rate:
             return inputs
-        import torch
-
         kept = 1.0 - self.rate
         shape = (inputs.shape[0], 1, 1, inputs.shape[-1])
-        return inputs * torch.empty(shape, dtype=inputs.dtype).bernoulli_(kept).div_(kept)
+        return inputs * inputs.new_empty(shape).bernoulli_(kept).div_(kept)
 
 
 FUSED: dict[type, Any] = {
