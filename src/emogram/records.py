@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -50,6 +53,73 @@ class Prediction:
     abstained: bool = False
     speech_share: float | None = None
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a recording with one answer.
+
+    Attributes:
+        start_s: Start within the recording in seconds, >= 0.
+        end_s: End within the recording in seconds, > `start_s`.
+        channel: Which channel, from 0; None where channels are averaged.
+        prediction: What was said of it, over the whole stretch.
+        speech_ratio: Share of the stretch in which somebody speaks, 0 to 1.
+        speaker: Who speaks, where somebody told; None elsewhere.
+    """
+
+    start_s: float
+    end_s: float
+    channel: int | None
+    prediction: Prediction
+    speech_ratio: float
+    speaker: str | None = None
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The scored windows of a recording, in order of channel and time, before anything is smoothed.
+
+    Attributes:
+        labels: The model's labels in order.
+        start_s: Start of each window in seconds, shape (n,), float64.
+        end_s: End of each window in seconds, shape (n,), float64.
+        channel: Channel of each window, from 0, shape (n,), int; -1 where channels are averaged.
+        scores: Probabilities, shape (n, n_labels), float32; rows sum to 1.
+    """
+
+    labels: tuple[str, ...]
+    start_s: npt.NDArray[np.float64]
+    end_s: npt.NDArray[np.float64]
+    channel: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Where in a recording which emotion is.
+
+    Attributes:
+        segments: In order of start, then channel; those of one channel and speaker do not overlap.
+        windows: What the segments were made of.
+        duration_s: Length of what was analysed in seconds.
+        sample_rate: The recording's own rate in Hz.
+        channels: The recording's own number of channels.
+        summary: "label" and "confidence" (of the mean scores over all spoken time), "speech_s", "scores" (label -> that
+            mean), "shares" (label -> share of the spoken time that has it, "unsure" among them), and, where speakers or
+            channels are told apart, "speakers" and "channels": name -> the same five.
+        warnings: What the reader should know.
+        partial: True where the analysis ended before the recording did.
+    """
+
+    segments: tuple[Segment, ...]
+    windows: Windows
+    duration_s: float
+    sample_rate: int
+    channels: int
+    summary: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
+    partial: bool = False
 
 
 @dataclass(frozen=True)
