@@ -6,6 +6,7 @@ import pytest
 from emogram.augment import (
     LOG_MEL_AXES,
     PICTURE_AXES,
+    Axes,
     augment,
     band_gain,
     brightness,
@@ -20,7 +21,7 @@ from emogram.config import AugmentConfig
 
 OFF = {
     "brightness": 0, "contrast": 0, "time_masks": 0, "frequency_masks": 0, "time_stretch": 0, "frequency_warp": 0,
-    "frequency_shift": 0, "band_gain": 0, "noise_floor": 0,
+    "frequency_shift": 0, "periodicity_shift": 0, "band_gain": 0, "noise_floor": 0,
 }  # fmt: skip
 EVERYTHING = AugmentConfig(brightness=0.2, contrast=0.3, noise_floor=0.3)
 KINDS = {"log-mel": LOG_MEL_AXES, "picture": PICTURE_AXES}
@@ -362,3 +363,46 @@ def test_mixing_leaves_its_arguments(flat):
     cutmix(batch, targets, 1.0, LOG_MEL_AXES, rng())
     np.testing.assert_array_equal(batch, flat[0])
     np.testing.assert_array_equal(targets, flat[1])
+
+
+# ---------------------------------------------------------------- bands of periodicity beside those of sound
+
+BESIDE = Axes(time=1, frequency=2, n_periodicity=12)
+
+
+def two_kinds():
+    """A click at one moment in a band of each kind."""
+    batch = np.zeros((30, 41, 32, 1), np.float32)
+    batch[:, 30, 10] = batch[:, 30, 26] = 1.0
+    return batch
+
+
+def test_time_is_stretched_alike_for_both_kinds_of_bands():
+    config = AugmentConfig(**OFF | {"time_stretch": 0.4})
+    changed = augment(two_kinds(), config, BESIDE, rng(), strength=ones(30))
+    np.testing.assert_array_equal(changed[:, :, 10], changed[:, :, 26])
+    assert len({int(moment) for moment in changed[:, :, 10, 0].argmax(axis=1)}) > 5
+
+
+def test_a_hidden_moment_is_hidden_in_both_kinds_of_bands():
+    config = AugmentConfig(**OFF | {"time_masks": 1, "time_mask_width": 8})
+    batch = rng(1).uniform(0.1, 0.9, (30, 41, 32, 1)).astype(np.float32)
+    touched = augment(batch, config, BESIDE, rng(), strength=ones(30)) != batch
+    np.testing.assert_array_equal(touched.any(axis=2), touched.all(axis=2))
+    assert touched.any()
+
+
+def test_what_changes_sound_leaves_the_melody():
+    config = EVERYTHING.model_copy(update={"time_stretch": 0.0, "time_masks": 0, "periodicity_shift": 0.0})
+    batch = rng(1).uniform(0.2, 0.8, (30, 41, 32, 1)).astype(np.float32)
+    changed = augment(batch, config, BESIDE, rng(), strength=ones(30))
+    np.testing.assert_array_equal(changed[:, :, 20:], batch[:, :, 20:])
+    assert (changed[:, :, :20] != batch[:, :, :20]).any(axis=(1, 2, 3)).all()
+
+
+def test_a_melody_moves_up_or_down_and_takes_no_sound_with_it():
+    config = AugmentConfig(**OFF | {"periodicity_shift": 0.25})
+    changed = augment(two_kinds(), config, BESIDE, rng(), strength=ones(30))
+    np.testing.assert_array_equal(changed[:, :, :20], two_kinds()[:, :, :20])
+    bands = changed[:, 30, 20:, 0].argmax(axis=1)
+    assert bands.min() < 5 and bands.max() > 7 and np.abs(bands - 6).max() <= 3

@@ -85,6 +85,27 @@ def test_emonet_turns_pictures_so_that_time_is_their_first_axis():
     np.testing.assert_allclose(answer(upright, pictures), answer(lying, pictures.transpose(0, 2, 1, 3)), atol=1e-6)
 
 
+def test_emonet_hears_the_melody_beside_the_sound_and_each_in_its_place():
+    """Of 80 bands, the last 16 are of periodicity: the answer depends on both, and neither stands for the other."""
+    shapes = InputShapes((None, 80, 1), n_periodicity=16)
+    network = build("emonet", shapes, width=0.5)
+    for n_frames in (32, 47, 160):
+        inputs = inputs_for(shapes, n_frames=n_frames)
+        before = answer(network, inputs)
+        assert_probabilities(before, 2, 8)
+        for bands in (slice(0, 64), slice(64, 80)):
+            changed = inputs.copy()
+            changed[:, :, bands] = changed[:, :, bands][:, :, ::-1]
+            assert (answer(network, changed) != before).any(axis=1).all()
+    mel_kernels = {tuple(one.shape) for one in build(width=0.5).weights if len(one.shape) == 4}
+    assert mel_kernels - {tuple(one.shape) for one in network.weights} == {(1, 1, 512, 96)}  # where both join
+
+
+def test_networks_of_pictures_refuse_periodicity():
+    with pytest.raises(SettingsError, match="takes no periodicity bands"):
+        build("baseline", InputShapes((64, 64, 1), n_periodicity=16))
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_as_configured_have_less_than_three_million_parameters(name):
     config = run_config({"network": {"network": name}})

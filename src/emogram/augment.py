@@ -1,6 +1,6 @@
 """Changing spectrograms while training, in whole batches with NumPy, so that a network never sees the same one twice.
 
-Every function takes and returns a batch of model inputs, float32 in [0, 1], shape (n, n_frames, n_mels, 1) for
+Every function takes and returns a batch of model inputs, float32 in [0, 1], shape (n, n_frames, n_bands, 1) for
 log-mels or (n, height, width, 3) for pictures; an `Axes` says which axis is time and which is frequency. None of them
 changes its argument. `strength`, shape (n,), scales the change of each sample: 1 is the configured one, 0 none.
 """
@@ -20,10 +20,17 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Axes:
-    """Which axes of a batch are time and frequency, and how many model bands low pitch stands from high."""
+    """Which axes of a batch are time and frequency.
+
+    Attributes:
+        time: Axis of time.
+        frequency: Axis of the bands.
+        n_periodicity: How many of the bands, the last ones, show periodicity and not sound.
+    """
 
     time: int
     frequency: int
+    n_periodicity: int = 0
 
 
 LOG_MEL_AXES = Axes(time=1, frequency=2)
@@ -40,6 +47,8 @@ def augment(batch: FloatArray, config: AugmentConfig, axes: Axes, rng: Rng, *, s
         rng: Source of all randomness.
         strength: Shape (n,), >= 0.
     """
+    if axes.n_periodicity:
+        return _augment_with_periodicity(batch, config, axes, rng, strength=strength)
     if config.time_stretch > 0 or config.frequency_warp > 0 or config.frequency_shift > 0:
         batch = warp(batch, config, axes, rng, strength=strength)
     if config.band_gain > 0:
@@ -54,6 +63,25 @@ def augment(batch: FloatArray, config: AugmentConfig, axes: Axes, rng: Rng, *, s
         batch = mask(batch, config.time_mask_width, axes.time, rng, strength=strength)
     for _ in range(config.frequency_masks):
         batch = mask(batch, config.frequency_mask_width, axes.frequency, rng, strength=strength)
+    return batch
+
+
+def _augment_with_periodicity(
+    batch: FloatArray, config: AugmentConfig, axes: Axes, rng: Rng, *, strength: FloatArray
+) -> FloatArray:
+    """Change both kinds of bands alike in time; in frequency each in its own way."""
+    n_mels = batch.shape[axes.frequency] - axes.n_periodicity
+    if config.time_stretch > 0:
+        batch = _stretched(batch, config.time_stretch, axes, rng, strength=strength)
+    still = config.model_copy(update={"time_stretch": 0.0, "time_masks": 0})
+    mel, melody = np.split(batch, [n_mels], axis=axes.frequency)
+    mel = augment(mel, still, Axes(axes.time, axes.frequency), rng, strength=strength)
+    if config.periodicity_shift > 0:
+        shift = rng.uniform(-1, 1, len(batch)) * strength * config.periodicity_shift * axes.n_periodicity
+        melody = _resample(melody, np.arange(axes.n_periodicity) - shift[:, np.newaxis], axes.frequency)
+    batch = np.concatenate([mel, melody], axis=axes.frequency)
+    for _ in range(config.time_masks):
+        batch = mask(batch, config.time_mask_width, axes.time, rng, strength=strength)
     return batch
 
 
@@ -92,16 +120,21 @@ def warp(batch: FloatArray, config: AugmentConfig, axes: Axes, rng: Rng, *, stre
     Jaitly and Hinton, ICML 2013 workshop, here on the mel axis) and shifted. What comes in from outside is the edge.
     """
     n = len(batch)
-    stretch = np.exp(rng.uniform(-1, 1, n) * strength * np.log1p(config.time_stretch))
+    batch = _stretched(batch, config.time_stretch, axes, rng, strength=strength)
     scale = np.exp(rng.uniform(-1, 1, n) * strength * np.log1p(config.frequency_warp))
     shift = rng.uniform(-1, 1, n) * strength * config.frequency_shift * batch.shape[axes.frequency]
-    n_times, n_bands = batch.shape[axes.time], batch.shape[axes.frequency]
-    middle = (n_times - 1) / 2
-    times = (np.arange(n_times) - middle) / stretch[:, np.newaxis] + middle
+    n_bands = batch.shape[axes.frequency]
     bands = np.arange(n_bands) / scale[:, np.newaxis] - shift[:, np.newaxis]
     if axes.frequency == 1:  # pictures: row 0 is the highest band
         bands = n_bands - 1 - bands[:, ::-1]
-    return _resample(_resample(batch, times, axes.time), bands, axes.frequency)
+    return _resample(batch, bands, axes.frequency)
+
+
+def _stretched(batch: FloatArray, limit: float, axes: Axes, rng: Rng, *, strength: FloatArray) -> FloatArray:
+    stretch = np.exp(rng.uniform(-1, 1, len(batch)) * strength * np.log1p(limit))
+    n_times = batch.shape[axes.time]
+    middle = (n_times - 1) / 2
+    return _resample(batch, (np.arange(n_times) - middle) / stretch[:, np.newaxis] + middle, axes.time)
 
 
 def band_gain(batch: FloatArray, limit: float, axes: Axes, rng: Rng, *, strength: FloatArray) -> FloatArray:

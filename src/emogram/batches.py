@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,9 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._indices = indices
         self._train = train
         self._augmentation = augmentation
-        self._axes = LOG_MEL_AXES if dataset.samples[0].spectrogram.shape[-1] == 1 else PICTURE_AXES
+        self._log_mel = dataset.samples[0].spectrogram.shape[-1] == 1
+        n_periodicity = dataset.spectrogram.periodicity_bands
+        self._axes = replace(LOG_MEL_AXES, n_periodicity=n_periodicity) if self._log_mel else PICTURE_AXES
         one_hot = np.eye(len(dataset.labels), dtype=np.float32)[dataset.targets]
         possible = possible_labels(dataset, indices) if train.mask_missing_labels else np.ones_like(one_hot)
         weights = clip_weights(dataset, indices, train)[:, np.newaxis]
@@ -66,7 +69,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         n_frames = self._train.train_frames or max(len(one) for one in spectrograms)
         batch = (
             np.stack([cut_or_pad(one, n_frames, rng) for one in spectrograms])
-            if self._axes is LOG_MEL_AXES
+            if self._log_mel
             else np.stack(spectrograms)
         ).astype(np.float32)
         labels = self._dataset.targets[chosen]
@@ -100,7 +103,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 def cut_or_pad(spectrogram: HalfArray, n_frames: int, rng: np.random.Generator) -> HalfArray:
-    """Return a random stretch of `n_frames`, or the whole at a random place in silence, shape (n_frames, n_mels, 1)."""
+    """Return a random stretch of `n_frames`, or the whole at a random place in silence, shape (n_frames, n_bands, 1)."""
     spare = len(spectrogram) - n_frames
     if spare >= 0:
         start = int(rng.integers(spare + 1))

@@ -75,6 +75,9 @@ class SpectrogramConfig(Settings):
     frame_multiple: int = Field(
         16, ge=1, description="Log-mels are padded with silence to a multiple of this, so that few lengths exist."
     )
+    periodicity_bands: int = Field(
+        0, ge=0, le=256, description="Further bands that show the fundamental frequency, from 65 to 700 Hz; 0: none."
+    )
     picture_size: int = Field(128, ge=16, le=1024, description="Height and width of pictures.")
     utterance_features: bool = Field(
         False, description="Also feed the acoustic features of the whole utterance (two-input networks)."
@@ -90,13 +93,17 @@ class SpectrogramConfig(Settings):
             )
         if self.f_min_hz >= self.f_max_hz:
             raise ValueError(f"f_min_hz ({self.f_min_hz:g}) must lie below f_max_hz ({self.f_max_hz:g})")
+        if self.periodicity_bands == 1:
+            raise ValueError("periodicity_bands must be 0, or 2 and more")
+        if self.periodicity_bands and self.kind == "picture":
+            raise ValueError("pictures show no periodicity; set periodicity_bands to 0 or kind to log_mel")
         return self
 
     def input_shape(self) -> tuple[int | None, int, int]:
         """Return the shape of one model input; None stands for any number of frames."""
         if self.kind == "picture":
             return (self.picture_size, self.picture_size, 3)
-        return (None, self.n_mels, 1)
+        return (None, self.n_mels + self.periodicity_bands, 1)
 
 
 class AugmentConfig(Settings):
@@ -111,6 +118,9 @@ class AugmentConfig(Settings):
     time_stretch: float = Field(0.1, ge=0.0, le=1.0, description="Faster or slower by up to this share.")
     frequency_warp: float = Field(0.06, ge=0.0, le=0.5, description="Vocal tract longer or shorter by this share.")
     frequency_shift: float = Field(0.02, ge=0.0, le=0.5, description="Up or down by this share of all bands.")
+    periodicity_shift: float = Field(
+        0.06, ge=0.0, le=0.5, description="Fundamental frequency up or down by this share of its bands."
+    )
     band_gain: float = Field(0.05, ge=0.0, le=1.0, description="Smooth change over frequency, of the full range.")
     noise_floor: float = Field(0.0, ge=0.0, le=1.0, description="Noise up to this level, of the full range.")
     mixup_alpha: float = Field(0.0, ge=0.0, le=10.0, description="Blend pairs with a share from Beta(alpha, alpha).")

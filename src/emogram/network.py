@@ -27,12 +27,14 @@ class InputShapes:
     """What goes into a network.
 
     Attributes:
-        spectrogram: (n_frames or None, n_mels, 1) for log-mels, (height, width, 3) for pictures.
+        spectrogram: (n_frames or None, n_bands, 1) for log-mels, (height, width, 3) for pictures.
         n_features: Number of utterance features; 0 where there are none.
+        n_periodicity: How many of the bands, the last ones, show periodicity; see `periodicity`.
     """
 
     spectrogram: tuple[int | None, int, int]
     n_features: int = 0
+    n_periodicity: int = 0
 
 
 def build_network(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.Model:
@@ -46,6 +48,8 @@ def build_network(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> 
     wants_features = config.network in TAKES_FEATURES
     if wants_features and not shapes.n_features:
         raise SettingsError(f"network '{config.network}' also takes utterance features, which only sound has")
+    if shapes.n_periodicity and config.network not in TAKES_PERIODICITY:
+        raise SettingsError(f"network '{config.network}' takes no periodicity bands; set periodicity_bands to 0")
     if shapes.n_features and not wants_features:
         raise SettingsError(f"network '{config.network}' takes no utterance features; set utterance_features to false")
     return NETWORKS[config.network](shapes, n_labels, config)
@@ -58,11 +62,16 @@ def emonet(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.M
     least. After four convolutions the bands that are left become channels, since pitch and formants lie somewhere, and
     an average over frequency forgets where. Attentive statistics pooling (Okabe et al., Interspeech 2018,
     arXiv:1803.10963) turns any number of frames into one vector. Pictures are turned so that time is their first axis.
+    Bands of periodicity pass through convolutions of their own, and join where bands become channels.
     """
     spectrogram = keras.Input(shapes.spectrogram, name="spectrogram")
     x = layers.Rescaling(4.0, offset=-2.0)(spectrogram)  # [0, 1] -> [-2, 2]
     if shapes.spectrogram[0] is not None:
         x = layers.Permute((2, 1, 3))(x)
+    melody = None
+    if shapes.n_periodicity:
+        melody = _melody(x[:, :, -shapes.n_periodicity :], config)
+        x = x[:, :, : -shapes.n_periodicity]
     *widths, n_channels = (max(8, round(width * config.width / 8) * 8) for width in (32, 64, 128, 128, 192))
     x = layers.ReLU()(_convolution(x, widths[0], kernel=(7, 5), strides=(4, 2), l2=config.l2))
     for width, pool in zip(widths[1:], ((1, 2), (2, 2), (1, 2)), strict=True):
@@ -70,12 +79,31 @@ def emonet(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.M
         x = layers.ReLU()(_convolution(x, width, kernel=3, l2=config.l2))
         if config.block_dropout:
             x = layers.SpatialDropout2D(config.block_dropout)(x)
-    x = layers.Reshape((-1, 1, x.shape[2] * x.shape[3]))(x)
+    x = _bands_as_channels(x)
+    if melody is not None:
+        x = layers.Concatenate()([x, melody])
     x = layers.ReLU()(_convolution(x, n_channels, kernel=1, l2=config.l2))
     x = layers.Add()([x, layers.ReLU()(_convolution(x, n_channels, kernel=(3, 1), l2=config.l2))])
     x = _attentive_statistics(layers.Reshape((-1, n_channels))(x))
     x = layers.Dropout(config.dropout)(x)
     return keras.Model(spectrogram, _answer(x, n_labels, config), name="emonet")
+
+
+def _melody(x: Tensor, config: NetworkConfig) -> Tensor:
+    """Turn bands of periodicity into channels, in as few frames as the other bands come to."""
+    first, second = (max(8, round(width * config.width / 8) * 8) for width in (16, 32))
+    x = layers.ReLU()(_convolution(x, first, kernel=(7, 5), strides=(4, 2), l2=config.l2))
+    x = layers.AveragePooling2D((2, 2), padding="same")(x)
+    x = layers.ReLU()(_convolution(x, second, kernel=3, l2=config.l2))
+    x = layers.AveragePooling2D((1, 2), padding="same")(x)
+    x = layers.ReLU()(_convolution(x, second, kernel=3, l2=config.l2))
+    if config.block_dropout:
+        x = layers.SpatialDropout2D(config.block_dropout)(x)
+    return _bands_as_channels(x)
+
+
+def _bands_as_channels(x: Tensor) -> Tensor:
+    return layers.Reshape((-1, 1, x.shape[2] * x.shape[3]))(x)
 
 
 def baseline(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.Model:
@@ -110,6 +138,7 @@ NETWORKS: dict[str, Callable[[InputShapes, int, NetworkConfig], keras.Model]] = 
     "baseline-features": baseline_features,
 }
 TAKES_FEATURES = frozenset({"baseline-features"})
+TAKES_PERIODICITY = frozenset({"emonet"})
 
 
 def adapt_features(network: keras.Model, features: Any) -> None:

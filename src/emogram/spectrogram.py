@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from emogram.config import SpectrogramConfig
 from emogram.errors import AudioError, PictureError
+from emogram.periodicity import periodicity
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,7 +36,7 @@ def model_input(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
 
     Returns:
         For `kind = "log_mel"` the scaled log-mel, shape (n_frames, n_mels, 1), in [0, 1]; `n_frames` is at least
-        `min_frames` and a multiple of `frame_multiple`. For `kind = "picture"` the RGB picture, shape (picture_size,
+        `min_frames` and a multiple of `frame_multiple`. With `periodicity_bands` those follow the mel bands. For `kind = "picture"` the RGB picture, shape (picture_size,
         picture_size, 3), in [0, 1], low frequencies at the bottom. Every value is exact in float16, so that a cache
         in half precision changes nothing.
 
@@ -44,7 +45,11 @@ def model_input(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
     """
     if config.kind == "picture":
         return from_picture(picture(waveform, config))
-    scaled = scaled_log_mel(waveform, config)
+    decibels = log_mel(waveform, config)
+    kept = loud_frames(decibels, config.trim_db)
+    scaled = scale(decibels[kept], config)
+    if config.periodicity_bands:
+        scaled = np.concatenate([scaled, periodicity(waveform, config)[kept]], axis=1)
     wanted = max(config.min_frames, -(-len(scaled) // config.frame_multiple) * config.frame_multiple)
     missing = wanted - len(scaled)
     padded: FloatArray = np.pad(scaled, ((missing // 2, missing - missing // 2), (0, 0)))
@@ -52,12 +57,17 @@ def model_input(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
 
 
 def scaled_log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
-    """Return the log-mel scaled to [0, 1] and trimmed as the config asks, shape (n_frames, n_mels).
+    """Return the log-mel scaled to [0, 1] and trimmed as the config asks, shape (n_frames, n_mels)."""
+    decibels = log_mel(waveform, config)
+    return scale(decibels[loud_frames(decibels, config.trim_db)], config)
+
+
+def scale(decibels: FloatArray, config: SpectrogramConfig) -> FloatArray:
+    """Scale a log-mel in dB to [0, 1]; same shape.
 
     0 lies `top_db` below the reference: the clip's loudest point, or full scale. With `band_normalization = "clip"`
     each band then has its mean at 0.5, see `normalize_bands`.
     """
-    decibels = trim(log_mel(waveform, config), config.trim_db)
     reference = float(decibels.max()) if config.level == "clip" else 0.0
     scaled: FloatArray = (decibels - np.float32(reference)) / np.float32(config.top_db) + np.float32(1.0)
     clipped: FloatArray = np.clip(scaled, np.float32(0.0), np.float32(1.0))
@@ -135,18 +145,18 @@ def sum_bands(power: FloatArray, weights: FloatArray) -> FloatArray:
     return summed
 
 
-def trim(decibels: FloatArray, trim_db: float) -> FloatArray:
-    """Cut the frames before the first and after the last whose power is within `trim_db` of the loudest frame.
+def loud_frames(decibels: FloatArray, trim_db: float) -> slice:
+    """Return the frames from the first to the last whose power is within `trim_db` of the loudest frame's.
 
     Args:
         decibels: Log-mel, shape (n_frames, n_mels), dB.
-        trim_db: Distance in dB, >= 0; 0 cuts nothing.
+        trim_db: Distance in dB, >= 0; 0 leaves none out.
     """
     if trim_db == 0.0:
-        return decibels
+        return slice(None)
     frame_power = 10.0 * np.log10(np.mean(np.power(10.0, decibels / 10.0), axis=1))
     loud = np.flatnonzero(frame_power >= frame_power.max() - trim_db)
-    return decibels[loud[0] : loud[-1] + 1]
+    return slice(int(loud[0]), int(loud[-1]) + 1)
 
 
 def picture(waveform: FloatArray, config: SpectrogramConfig) -> npt.NDArray[np.uint8]:

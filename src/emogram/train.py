@@ -342,7 +342,8 @@ def describe_model(
 
 def input_shapes(config: SpectrogramConfig) -> InputShapes:
     """Return what a network is given under some settings."""
-    return InputShapes(config.input_shape(), N_FEATURES if config.utterance_features else 0)
+    n_features = N_FEATURES if config.utterance_features else 0
+    return InputShapes(config.input_shape(), n_features, config.periodicity_bands)
 
 
 def schedule_callbacks(settings: TrainConfig) -> list[keras.callbacks.Callback]:
