@@ -20,8 +20,8 @@ SOURCE = Path(emogram.__file__).parent
 # DESIGN.md, "The house": a module imports only from those that stand before it here.
 FLOORS = (
     "errors", "config", "records", "files", "progress", "parallel", "protocols",
-    "audio", "speech", "degrade", "voices", "periodicity", "spectrogram", "features", "corpora", "pictures", "dataset", "leaks",
-    "splits", "copies", "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
+    "audio", "speech", "degrade", "voices", "periodicity", "spectrogram", "features", "corpora", "pictures", "dataset",
+    "leaks", "splits", "copies", "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
     "metrics", "calibration", "adapt", "familiar", "plots",
     "bundle", "card", "pretraining", "classifier", "writers", "predictions", "testing", "export", "callbacks",
     "judging", "adapted",

@@ -87,7 +87,7 @@ def test_silence_beside_speech_stays_dark():
 
 
 def test_frames_agree_with_a_sum_over_lags():
-    """Frame by frame in double precision: window, band-limit, correlate by hand, divide, and look all over each band."""
+    """Frame by frame in double precision: window, band-limit, correlate by hand, divide, look all over each band."""
     wave = voice(170.0, 0.5) + noise(2, 0.5)
     found = periodicity(wave, CONFIG)
     size = round(WINDOW_S * RATE)

@@ -103,7 +103,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 def cut_or_pad(spectrogram: HalfArray, n_frames: int, rng: np.random.Generator) -> HalfArray:
-    """Return a random stretch of `n_frames`, or the whole at a random place in silence, shape (n_frames, n_bands, 1)."""
+    """Return a random stretch of `n_frames`, or the whole somewhere in silence, shape (n_frames, n_bands, 1)."""
     spare = len(spectrogram) - n_frames
     if spare >= 0:
         start = int(rng.integers(spare + 1))

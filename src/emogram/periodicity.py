@@ -1,8 +1,8 @@
 """How high a voice speaks, frame by frame, as a picture: how well each moment repeats itself after each period.
 
-The bands of a log-mel blur the harmonics of a low voice, and with them its melody, in which much of an emotion lies. Here
-the melody is a bright line, with an echo an octave below and another a fifth below that, since what repeats itself after
-5 ms also does after 10 and 15; and a higher voice has the same lines further up.
+The bands of a log-mel blur the harmonics of a low voice, and with them its melody, in which much of an emotion lies.
+Here the melody is a bright line, with an echo an octave below and another a fifth below that, since what repeats itself
+after 5 ms also does after 10 and 15; and a higher voice has the same lines further up.
 """
 
 from __future__ import annotations

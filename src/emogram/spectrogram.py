@@ -36,9 +36,9 @@ def model_input(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
 
     Returns:
         For `kind = "log_mel"` the scaled log-mel, shape (n_frames, n_mels, 1), in [0, 1]; `n_frames` is at least
-        `min_frames` and a multiple of `frame_multiple`. With `periodicity_bands` those follow the mel bands. For `kind = "picture"` the RGB picture, shape (picture_size,
-        picture_size, 3), in [0, 1], low frequencies at the bottom. Every value is exact in float16, so that a cache
-        in half precision changes nothing.
+        `min_frames` and a multiple of `frame_multiple`. With `periodicity_bands` those follow the mel bands. For
+        `kind = "picture"` the RGB picture, shape (picture_size, picture_size, 3), in [0, 1], low frequencies at the
+        bottom. Every value is exact in float16, so that a cache in half precision changes nothing.
 
     Raises:
         AudioError: The waveform is shorter than one window.
