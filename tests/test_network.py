@@ -98,7 +98,7 @@ def test_emonet_hears_the_melody_beside_the_sound_and_each_in_its_place():
             changed[:, :, bands] = changed[:, :, bands][:, :, ::-1]
             assert (answer(network, changed) != before).any(axis=1).all()
     mel_kernels = {tuple(one.shape) for one in build(width=0.5).weights if len(one.shape) == 4}
-    assert mel_kernels - {tuple(one.shape) for one in network.weights} == {(1, 1, 512, 96)}  # where both join
+    assert mel_kernels - {tuple(one.shape) for one in network.weights} == {(1, 1, 256, 96)}  # where both join
 
 
 def test_networks_of_pictures_refuse_periodicity():

@@ -39,9 +39,10 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._indices = indices
         self._train = train
         self._augmentation = augmentation
-        self._log_mel = dataset.samples[0].spectrogram.shape[-1] == 1
-        n_periodicity = dataset.spectrogram.periodicity_bands
-        self._axes = replace(LOG_MEL_AXES, n_periodicity=n_periodicity) if self._log_mel else PICTURE_AXES
+        self._axes, self._log_mel = PICTURE_AXES, dataset.samples[0].spectrogram.shape[-1] == 1
+        if self._log_mel:
+            settings = dataset.spectrogram  # None where the spectrograms were made elsewhere
+            self._axes = replace(LOG_MEL_AXES, n_periodicity=settings.periodicity_bands if settings else 0)
         one_hot = np.eye(len(dataset.labels), dtype=np.float32)[dataset.targets]
         possible = possible_labels(dataset, indices) if train.mask_missing_labels else np.ones_like(one_hot)
         weights = clip_weights(dataset, indices, train)[:, np.newaxis]
