@@ -22,7 +22,7 @@ FLOORS = (
     "errors", "config", "records", "files", "progress", "parallel", "protocols",
     "audio", "speech", "degrade", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "leaks",
     "splits", "copies", "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
-    "metrics", "calibration", "adapt", "familiar", "plots",
+    "metrics", "calibration", "adapt", "familiar", "overview", "plots",
     "bundle", "card", "pretraining", "classifier", "writers", "predictions", "testing", "export", "callbacks",
     "judging", "adapted",
     "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo",

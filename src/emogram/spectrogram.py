@@ -107,13 +107,18 @@ def power_spectrum(waveform: FloatArray, config: SpectrogramConfig) -> FloatArra
     Raises:
         AudioError: The waveform is shorter than one window.
     """
-    import scipy.fft
-
     if waveform.ndim != 1 or waveform.size < config.win_length:
         raise AudioError(f"waveform of shape {waveform.shape}; expected one dimension of at least {config.win_length}")
     padded = np.pad(waveform.astype(np.float32, copy=False), config.n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, config.n_fft)[:: config.hop_length]
-    spectrum = scipy.fft.rfft(frames * _window(config.win_length, config.n_fft), axis=1, overwrite_x=True)
+    return frame_power(frames, config)
+
+
+def frame_power(frames: FloatArray, config: SpectrogramConfig) -> FloatArray:
+    """Compute the power spectrum of frames of samples, shape (..., n_fft) -> (..., n_fft // 2 + 1), float32."""
+    import scipy.fft
+
+    spectrum = scipy.fft.rfft(frames * _window(config.win_length, config.n_fft), axis=-1, overwrite_x=True)
     power: FloatArray = np.square(spectrum.real) + np.square(spectrum.imag)
     return power
 

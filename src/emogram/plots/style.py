@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 200
+SECONDS_UP_TO = 120.0  # longer time axes count minutes
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 INK, GREY, PALE = "#222222", "#666666", "#D9D9D9"
 GROUP_COLOURS = (PURPLE, BLUE, GREEN, VERMILION)
+
+# The eight of Okabe and Ito, with a grey in place of black, each where most people expect it.
+EMOTION_COLOURS = {
+    "angry": VERMILION,
+    "calm": "#56B4E9",
+    "disgust": GREEN,
+    "fearful": PURPLE,
+    "happy": "#F0E442",
+    "neutral": "#999999",
+    "sad": BLUE,
+    "surprised": "#E69F00",
+}
 
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 11.0, 9.0, 7.5  # points, readable when printed at column width
 
@@ -82,6 +96,40 @@ def text_colour(background: npt.ArrayLike) -> str:
     rgb = np.asarray(background, dtype=np.float64)[:3]
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     return "black" if float(linear @ [0.2126, 0.7152, 0.0722]) > 0.179 else "white"
+
+
+def label_colours(labels: Sequence[str]) -> dict[str, str]:
+    """Return the colour of each label: its own where it is one of the eight, else one that is free.
+
+    Past eight labels colours come again, so a label must stand beside its colour.
+    """
+    free = [colour for label, colour in EMOTION_COLOURS.items() if label not in labels] or list(
+        EMOTION_COLOURS.values()
+    )
+    others = [label for label in labels if label not in EMOTION_COLOURS]
+    given = {label: free[place % len(free)] for place, label in enumerate(others)}
+    return {label: EMOTION_COLOURS.get(label) or given[label] for label in labels}
+
+
+def time_ticks(start_s: float, end_s: float, *, most: int) -> dict[float, str]:
+    """Return round times within a stretch, at most so many, and how they are written: "2.5", "0:30" or "1:15:00".
+
+    Seconds where the stretch ends within two minutes, else minutes and seconds.
+    """
+    steps = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800)
+    step = next((step for step in (*steps, 21600) if (end_s - start_s) / step < most), 86400.0)
+    first, last = int(np.ceil(start_s / step - 1e-9)), int(np.floor(end_s / step + 1e-9))
+    return {count * step: time_text(count * step, seconds=end_s <= SECONDS_UP_TO) for count in range(first, last + 1)}
+
+
+def time_text(seconds_s: float, *, seconds: bool = False) -> str:
+    """Return a time such as "75:00:05", "1:15" or, with `seconds`, "75"; to the hundredth where it is not whole."""
+    if seconds:
+        return f"{round(seconds_s, 2):g}"
+    hundredths = round(100 * seconds_s)
+    minutes, rest = divmod(hundredths, 6000)
+    text = f"{rest // 100:02d}" + (f".{rest % 100:02d}" if rest % 100 else "")
+    return f"{minutes // 60}:{minutes % 60:02d}:{text}" if minutes >= 60 else f"{minutes}:{text}"
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:
