@@ -20,6 +20,7 @@ from emogram.plots.style import label_colours, text_colour, time_text, time_tick
 from emogram.records import Segment, Timeline
 from emogram.writers.annotation import segment_text, track_name, tracks
 from emogram.writers.source import Source
+from emogram.writers.text import one_line
 
 RANGE_DB = 70.0  # of the spectrogram, below the loudest
 TICKS_KHZ = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -112,7 +113,7 @@ def _charts(timeline: Timeline, source: Source, colours: dict[str, str]) -> Iter
     try:
         sound = overview(source.recording, duration_s=timeline.duration_s)
     except AudioError as error:
-        yield f'<p class="soft">Without waveform and spectrogram: {escape(str(error))}</p>'
+        yield f'<p class="soft">Without waveform and spectrogram: {escape(one_line(str(error)))}</p>'
     edges = np.linspace(0.0, timeline.duration_s, N_COLUMNS + 1)
     yield '<fieldset class="zoom"><legend>Zoom</legend>'
     for zoom in (1, 4, 16):
