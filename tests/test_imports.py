@@ -23,7 +23,7 @@ FLOORS = (
     "audio", "speech", "degrade", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "leaks",
     "splits", "copies", "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
     "metrics", "calibration", "adapt", "familiar", "overview", "plots",
-    "bundle", "card", "pretraining", "classifier", "writers", "predictions", "testing", "export", "callbacks",
+    "bundle", "card", "pretraining", "classifier", "explanations", "writers", "predictions", "testing", "export", "callbacks",
     "judging", "adapted",
     "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo",
     "settings", "doctor", "console", "cli", "__main__",

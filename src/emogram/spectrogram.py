@@ -42,9 +42,13 @@ def model_input(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
     Raises:
         AudioError: The waveform is shorter than one window.
     """
+    return input_of_scaled(scaled_log_mel(waveform, config), config)
+
+
+def input_of_scaled(scaled: FloatArray, config: SpectrogramConfig) -> FloatArray:
+    """Turn a scaled log-mel, shape (n_frames, n_mels), into what a model takes; the second half of `model_input`."""
     if config.kind == "picture":
-        return from_picture(picture(waveform, config))
-    scaled = scaled_log_mel(waveform, config)
+        return from_picture(picture_of_scaled(scaled, config))
     wanted = max(config.min_frames, -(-len(scaled) // config.frame_multiple) * config.frame_multiple)
     missing = wanted - len(scaled)
     padded: FloatArray = np.pad(scaled, ((missing // 2, missing - missing // 2), (0, 0)))
@@ -147,11 +151,16 @@ def trim(decibels: FloatArray, trim_db: float) -> FloatArray:
         decibels: Log-mel, shape (n_frames, n_mels), dB.
         trim_db: Distance in dB, >= 0; 0 cuts nothing.
     """
+    return decibels[loud_frames(decibels, trim_db)]
+
+
+def loud_frames(decibels: FloatArray, trim_db: float) -> slice:
+    """Return which frames `trim` keeps."""
     if trim_db == 0.0:
-        return decibels
+        return slice(0, len(decibels))
     frame_power = 10.0 * np.log10(np.mean(np.power(10.0, decibels / 10.0), axis=1))
     loud = np.flatnonzero(frame_power >= frame_power.max() - trim_db)
-    return decibels[loud[0] : loud[-1] + 1]
+    return slice(int(loud[0]), int(loud[-1]) + 1)
 
 
 def picture(waveform: FloatArray, config: SpectrogramConfig) -> npt.NDArray[np.uint8]:
@@ -160,9 +169,13 @@ def picture(waveform: FloatArray, config: SpectrogramConfig) -> npt.NDArray[np.u
     Returns:
         Shape (picture_size, picture_size, 3), uint8.
     """
+    return picture_of_scaled(scaled_log_mel(waveform, config), config)
+
+
+def picture_of_scaled(scaled: FloatArray, config: SpectrogramConfig) -> npt.NDArray[np.uint8]:
+    """Draw a scaled log-mel, shape (n_frames, n_mels); see `picture`."""
     from PIL import Image
 
-    scaled = scaled_log_mel(waveform, config)
     size = (config.picture_size, config.picture_size)
     levels = Image.fromarray(scaled.T[::-1]).resize(size, Image.Resampling.BILINEAR)
     pixels: npt.NDArray[np.uint8] = colour_map()[np.rint(np.asarray(levels) * 255).astype(np.uint8)]
