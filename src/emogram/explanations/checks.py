@@ -22,6 +22,7 @@ from emogram.explanations.heard import Heard, hear
 from emogram.files import writing
 from emogram.progress import SILENT, Progress
 from emogram.records import Explanation, ExplanationCheck
+from emogram.spectrogram import FloatArray
 
 N_RANDOM_MODELS = 3
 N_RANDOM_DELETIONS = 10
@@ -132,13 +133,12 @@ def shuffled(bundle: Bundle, folder: Path, *, seed: int) -> Bundle:
     return seal(folder, bundle.info, "Shuffled weights; its answers mean nothing.\n")
 
 
-def _map_of_shuffled(
-    classifier: Classifier, explanation: Explanation, heard: Heard, seed: int
-) -> npt.NDArray[np.floating[Any]]:
+def _map_of_shuffled(classifier: Classifier, explanation: Explanation, heard: Heard, seed: int) -> FloatArray:
     with tempfile.TemporaryDirectory() as folder:
         other = Classifier(shuffled(classifier.bundle, Path(folder), seed=seed))
         label = classifier.labels.index(explanation.labels[0])
-        return maps_of(other, heard, [label], method=explanation.method)[0]
+        map_: FloatArray = maps_of(other, heard, [label], method=explanation.method)[0]
+        return map_
 
 
 def _mixed(values: npt.NDArray[Any], rng: Rng) -> npt.NDArray[Any]:

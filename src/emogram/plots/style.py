@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 200
+TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
 SECONDS_UP_TO = 120.0  # longer time axes count minutes
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -73,6 +74,41 @@ def style_axes(axes: Axes, *, grid: str | None) -> None:
     axes.set_axisbelow(True)
     if grid:
         axes.grid(axis=grid, color=PALE, lw=0.6)  # type: ignore[arg-type]  # a Literal
+
+
+def style_frequencies(axes: Axes, centres_hz: npt.NDArray[np.float64], *, hertz: bool = False) -> None:
+    """Write kHz, or Hz, along mel bands that lie at 0, 1, 2, ... of the y axis."""
+    ticks = [tick for tick in TICKS_HZ if centres_hz[0] <= tick <= centres_hz[-1]]
+    axes.set_yticks(np.interp(ticks, centres_hz, np.arange(len(centres_hz))).tolist())
+    axes.set_yticklabels([f"{tick:,}" if hertz else f"{tick / 1000:g}" for tick in ticks])
+    axes.set_ylabel("frequency (Hz)" if hertz else "frequency (kHz)")
+
+
+def style_times(axes: Axes, start_s: float, end_s: float) -> None:
+    """Let the x axis run from start to end, with seconds, or minutes where it is long."""
+    ticks = time_ticks(start_s, end_s, most=11)
+    axes.set_xlim(start_s, end_s)
+    axes.set_xticks(list(ticks), list(ticks.values()))
+    axes.set_xlabel("time (s)" if end_s <= SECONDS_UP_TO else "time")
+
+
+def draw_envelope(
+    axes: Axes, edges_s: npt.NDArray[np.float64], low: npt.NDArray[np.float32], high: npt.NDArray[np.float32]
+) -> None:
+    """Draw a waveform as the band between its lowest and highest samples, around the middle.
+
+    Args:
+        axes: Where.
+        edges_s: Borders of the columns, shape (n_columns + 1,).
+        low: Lowest sample of each, shape (n_columns,); NaN where there is none.
+        high: Highest sample.
+    """
+    axes.stairs(high, edges_s, baseline=low, fill=True, color=BLUE, lw=0.3, ec=BLUE)
+    peak = max(float(np.nanmax(np.abs([low, high]), initial=0.0)), 1e-9)
+    axes.set_ylim(-1.05 * peak, 1.05 * peak)
+    axes.set_yticks([])
+    style_axes(axes, grid=None)
+    axes.spines["left"].set_visible(False)
 
 
 def style_table(figure: Figure, axes: Axes, image: Any, label: str) -> None:

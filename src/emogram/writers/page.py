@@ -16,14 +16,13 @@ from emogram import __version__, spectrogram
 from emogram.errors import AudioError
 from emogram.files import write_text
 from emogram.overview import N_COLUMNS, Overview, overview, scores_over_time
-from emogram.plots.style import label_colours, text_colour, time_text, time_ticks
+from emogram.plots.style import TICKS_HZ, label_colours, text_colour, time_text, time_ticks
 from emogram.records import Segment, Timeline
 from emogram.writers.annotation import segment_text, track_name, tracks
 from emogram.writers.source import Source
 from emogram.writers.text import one_line
 
 RANGE_DB = 70.0  # of the spectrogram, below the loudest
-TICKS_KHZ = (0.25, 0.5, 1.0, 2.0, 4.0)
 MAX_TICKS = 9
 
 _STYLE = Path(__file__).with_name("page.css")
@@ -162,10 +161,10 @@ def _spectrogram(sound: Overview) -> Iterator[str]:
     yield "<h3>Spectrogram</h3>"
     yield f'<div class="panel spectrogram"><img alt="Spectrogram" src="data:image/png;base64,{picture}">'
     places = np.arange(len(sound.frequencies_hz))
-    for khz in TICKS_KHZ:
-        if sound.frequencies_hz[0] <= 1000 * khz <= sound.frequencies_hz[-1]:
-            height = (np.interp(1000 * khz, sound.frequencies_hz, places) + 0.5) / len(places)
-            yield f'<span style="bottom:{100 * height:.1f}%">{khz:g} kHz</span>'
+    for tick in TICKS_HZ:
+        if sound.frequencies_hz[0] <= tick <= sound.frequencies_hz[-1]:
+            height = (np.interp(tick, sound.frequencies_hz, places) + 0.5) / len(places)
+            yield f'<span style="bottom:{100 * height:.1f}%">{tick / 1000:g} kHz</span>'
     yield "</div>"
 
 
