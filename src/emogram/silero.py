@@ -12,7 +12,7 @@ import math
 import struct
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -163,8 +163,11 @@ def _read(content: bytes) -> dict[str, FloatArray]:
 
 
 def _sigmoid(values: FloatArray) -> FloatArray:
-    return np.float32(0.5) * np.tanh(np.float32(0.5) * values) + np.float32(0.5)
+    half = np.float32(0.5)
+    squashed: FloatArray = half * np.tanh(half * values) + half
+    return squashed
 
 
-def _contiguous(values: npt.NDArray[np.floating]) -> FloatArray:  # type: ignore[type-arg]
-    return np.ascontiguousarray(values, np.float32)
+def _contiguous(values: npt.NDArray[np.floating[Any]]) -> FloatArray:
+    laid: FloatArray = np.ascontiguousarray(values, np.float32)
+    return laid
