@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from emogram import overview as looking
+from emogram import recordings
 from emogram.errors import AudioError
 from emogram.overview import overview, scores_over_time
 from emogram.records import Windows
@@ -20,7 +20,7 @@ def written(tmp_path, samples, rate=16000):
 
 @pytest.mark.parametrize("n_samples", [1, 100, 16000, 16001, 200_003])
 def test_envelope_is_the_lowest_and_highest_sample_of_each_column(tmp_path, n_samples, monkeypatch):
-    monkeypatch.setattr(looking, "_BLOCK", 7919)
+    monkeypatch.setattr(recordings, "BLOCK_VALUES", 2 * 7919)
     samples = np.random.default_rng(0).uniform(-1, 1, (n_samples, 2)).astype(np.float32)
     seen = overview(written(tmp_path, samples), duration_s=n_samples / 16000, n_columns=37)
     borders = np.rint(seen.edges_s * 16000).astype(int)
@@ -34,7 +34,7 @@ def test_envelope_is_the_lowest_and_highest_sample_of_each_column(tmp_path, n_sa
 def test_blocks_change_nothing(tmp_path, monkeypatch):
     path = written(tmp_path, np.random.default_rng(1).normal(0, 0.1, 100_000))
     whole = overview(path, duration_s=6.25)
-    monkeypatch.setattr(looking, "_BLOCK", 333)
+    monkeypatch.setattr(recordings, "BLOCK_VALUES", 333)
     pieces = overview(path, duration_s=6.25)
     np.testing.assert_array_equal(whole.low, pieces.low)
     np.testing.assert_allclose(whole.decibels, pieces.decibels, atol=1e-4)

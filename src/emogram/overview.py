@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from emogram import audio, spectrogram
+from emogram import spectrogram
 from emogram.config import SpectrogramConfig
-from emogram.errors import AudioError
+from emogram.recordings import Recording, open_recording
 from emogram.records import Windows
 from emogram.spectrogram import FloatArray
 
@@ -21,8 +20,6 @@ F_MIN_HZ, F_MAX_HZ = 50.0, 8000.0
 MIN_COLUMN_S = 0.005
 FRAME_S = 0.032
 MAX_FRAMES = 8  # of a column: enough that neighbours look alike, and an hour costs no more than a minute
-
-_BLOCK = 65536  # samples of each channel
 
 
 @dataclass(frozen=True)
@@ -53,21 +50,26 @@ def overview(path: str | Path, *, duration_s: float, n_columns: int = N_COLUMNS)
     spectrogram.
 
     Args:
-        path: Any file that `audio` reads.
+        path: Any file that `open_recording` reads; what is damaged ends it.
         duration_s: Length to look at in seconds, > 0; what the file lacks of it stays NaN.
         n_columns: Columns; fewer where they would be shorter than `MIN_COLUMN_S`.
 
     Raises:
         AudioError: The file is missing or unreadable.
+        MissingExtraError: It needs the extra `media`.
     """
-    _, rate, n_channels = audio.probe(path)
-    n_columns = max(1, min(n_columns, int(duration_s / MIN_COLUMN_S)))
+    with open_recording(path) as recording:
+        return _look(recording, duration_s, max(1, min(n_columns, int(duration_s / MIN_COLUMN_S))))
+
+
+def _look(recording: Recording, duration_s: float, n_columns: int) -> Overview:
+    rate, n_channels = recording.sample_rate, recording.channels
     borders = np.rint(np.linspace(0.0, duration_s * rate, n_columns + 1)).astype(np.int64)
     low = np.full((n_channels, n_columns), np.nan, np.float32)
     high = np.full((n_channels, n_columns), np.nan, np.float32)
     frames = _Frames(rate, borders)
     first = 0
-    for block in _blocks(Path(path)):
+    for block in recording.blocks():
         block = block[: max(0, borders[-1] - first)]
         if not len(block):
             break
@@ -167,15 +169,3 @@ def scores_over_time(windows: Windows, channel: int, edges_s: npt.NDArray[np.flo
     total = np.cumsum(change, axis=0)[:n_columns]
     count = np.rint(total[:, -1:])
     return np.where(count > 0, total[:, :-1] / np.maximum(count, 1), np.nan)
-
-
-def _blocks(path: Path) -> Iterator[FloatArray]:
-    """Yield the samples of a file, shape (n_samples, n_channels); what is damaged ends it."""
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(path) as file:
-            while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
-                yield block
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: not a readable sound file ({error.error_string})") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emogram.writers.results import RESULT_SCHEMA, result_dict, segment_dict
+from emogram.writers.results import RESULT_SCHEMA, event_dict, result_dict, segment_dict, timeline_dict
 from emogram.writers.rows import SEGMENT_COLUMNS, to_dataframe
 from emogram.writers.tables import (
     EXTRA_COLUMNS,
@@ -32,11 +32,13 @@ __all__ = [
     "TIME_COLUMNS",
     "Format",
     "check_format",
+    "event_dict",
     "format_of",
     "read_history",
     "result_dict",
     "save_timeline",
     "segment_dict",
+    "timeline_dict",
     "to_dataframe",
     "write_conditions",
     "write_corpus_pairs",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from emogram.bundle import ModelInfo
-from emogram.records import Prediction, Segment
+from emogram.live import Event
+from emogram.records import Prediction, Segment, Timeline
 from emogram.writers.text import rounded, to_milliseconds
 
 RESULT_SCHEMA = "emogram.result/1"
@@ -47,13 +48,36 @@ def result_dict(
         **_answer_dict(prediction, speech_ratio=prediction.speech_share),
     }
     return {
-        "schema": RESULT_SCHEMA,
-        "file": str(path),
-        "model": {"id": info.model_id, "sha256": sha256, "labels": list(info.labels), "calibrated": info.calibrated},
+        **_head(path, info, sha256),
         "audio": sound if any(value is not None for value in sound.values()) else None,
         "segments": [segment],
         "summary": {"label": prediction.label, "confidence": rounded(prediction.confidence)},
         "warnings": [*prediction.warnings, *warnings],
+    }
+
+
+def timeline_dict(timeline: Timeline, *, path: str | Path, info: ModelInfo, sha256: str) -> dict[str, Any]:
+    """Return a recording's timeline in the schema "emogram.result/1", ready for JSON.
+
+    Beside what `result_dict` gives: many segments, "partial", and of the summary all that `Timeline.summary` holds.
+
+    Args:
+        timeline: What was found.
+        path: The file it was found in.
+        info: The model's `Classifier.info`.
+        sha256: The model's `Classifier.sha256`.
+    """
+    return {
+        **_head(path, info, sha256),
+        "audio": {
+            "duration_ms": to_milliseconds(timeline.duration_s),
+            "sample_rate": timeline.sample_rate,
+            "channels": timeline.channels,
+        },
+        "segments": [segment_dict(segment) for segment in timeline.segments],
+        "summary": _all_rounded(timeline.summary),
+        "warnings": list(timeline.warnings),
+        "partial": timeline.partial,
     }
 
 
@@ -65,6 +89,20 @@ def segment_dict(segment: Segment) -> dict[str, Any]:
     return {**times, "channel": segment.channel, **speaker, **answer}
 
 
+def event_dict(event: Event) -> dict[str, Any]:
+    """Return what live sound gave, ready for JSON: "type" is "window" or "segment", the rest as in a segment."""
+    if isinstance(event, Segment):
+        return {"type": "segment", **segment_dict(event)}
+    window = segment_dict(Segment(event.start_s, event.end_s, event.channel, event.prediction, 1.0, event.speaker))
+    del window["speech_ratio"]  # nobody asked
+    return {"type": "window", **window}
+
+
+def _head(path: str | Path, info: ModelInfo, sha256: str) -> dict[str, Any]:
+    model = {"id": info.model_id, "sha256": sha256, "labels": list(info.labels), "calibrated": info.calibrated}
+    return {"schema": RESULT_SCHEMA, "file": str(path), "model": model}
+
+
 def _answer_dict(prediction: Prediction, *, speech_ratio: float | None) -> dict[str, Any]:
     return {
         "label": prediction.label,
@@ -73,3 +111,9 @@ def _answer_dict(prediction: Prediction, *, speech_ratio: float | None) -> dict[
         "speech_ratio": None if speech_ratio is None else rounded(speech_ratio),
         "abstained": prediction.abstained,
     }
+
+
+def _all_rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _all_rounded(each) for name, each in value.items()}
+    return rounded(value) if isinstance(value, float) else value
