@@ -28,9 +28,12 @@ from rich.text import Text
 
 from emogram.progress import Progress, Task
 from emogram.records import (
+    MAX_CORRELATION,
     Clip,
     ConditionScore,
     CorpusPair,
+    Explanation,
+    ExplanationCheck,
     Prediction,
     Report,
     SeedSummary,
@@ -440,6 +443,40 @@ def _summary_line(name: str, summary: Mapping[str, Any]) -> Text:
     shares = sorted(summary["shares"].items(), key=lambda pair: -pair[1])
     return Text(f"{name}: {duration(summary['speech_s'])} of speech; ").append_text(
         Text(", ").join(Text.assemble(_emotion(label), f" {percent(share)}") for label, share in shares)
+    )
+
+
+def explanation_view(name: str, explanation: Explanation) -> RenderableType:
+    """Return which times and frequencies spoke for each of the emotions that are explained."""
+    from emogram.explanations import regions
+
+    said = explanation.prediction
+    table = _table("emotion", ("probability", "right"), ("from", "right"), ("to", "right"), "frequencies", "share")
+    for place, label in enumerate(explanation.labels):
+        answer = (_emotion(label, bold=place == 0), percent(said.scores[label]))
+        for region in regions(explanation, place):
+            times = (f"{region.start_s:.2f} s", f"{region.end_s:.2f} s")
+            table.add_row(*answer, *times, f"{region.low_hz:,.0f} to {region.high_hz:,.0f} Hz", percent(region.share))
+            answer = (Text(""), "")
+        if answer[1]:
+            table.add_row(*answer, "", "", "nothing spoke for it", "")
+    unsure = ("  unsure: below the model's threshold", "yellow") if said.abstained else ("", "")
+    head = Text.assemble(f"{one_line(name)}: ", _emotion(said.label, bold=True), f" {percent(said.confidence)}", unsure)
+    return Group(head, f"what spoke for it most, by {explanation.method}", table)
+
+
+def explanation_check_view(check: ExplanationCheck) -> RenderableType:
+    """Return what the tests of a map gave."""
+    areas = check.random_areas
+    mean = sum(areas) / len(areas)
+    verdict = ("passed", "green") if check.passed else ("failed: do not trust this map", "bold red")
+    alike = ", ".join(f"{value:.2f}" for value in check.correlations) or "not tried"
+    return Group(
+        Text.assemble(f"check of the map of {check.label}: ", verdict),
+        f"  maps of models with shuffled weights, rank correlation with this one: {alike}; below {MAX_CORRELATION:g} "
+        "is asked for",
+        f"  mean probability while ever more is hidden: {check.area:.3f} most marked first, {mean:.3f} at random "
+        f"({min(areas):.3f} to {max(areas):.3f}, {len(areas)} times), {check.loudest_area:.3f} loudest first",
     )
 
 

@@ -167,6 +167,14 @@ class Explanation:
     start_s: float
     method: str
 
+    def mark_level(self, place: int) -> float:
+        """Return from where on a map counts as marked: 60 % of its greatest value."""
+        return 0.6 * float(self.maps[place].max())
+
+
+# Of ranks: a map that agrees better with that of a model of shuffled weights does not show what was learnt.
+MAX_CORRELATION = 0.5
+
 
 @dataclass(frozen=True)
 class ExplanationCheck:
@@ -186,6 +194,12 @@ class ExplanationCheck:
     deletion: tuple[float, ...]
     random_deletions: tuple[tuple[float, ...], ...]
     loudest_deletion: tuple[float, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no shuffled model gives a map half as alike, and the marked parts matter more than random ones."""
+        alike = max(self.correlations, default=0.0)
+        return alike < MAX_CORRELATION and self.area < float(np.mean(self.random_areas))
 
     @property
     def area(self) -> float:
@@ -212,6 +226,7 @@ class ExplanationCheck:
             "random_deletion_area": float(np.mean(areas)),
             "random_deletion_areas": list(areas),
             "loudest_deletion_area": self.loudest_area,
+            "passed": self.passed,
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emogram.explanations.checks import check
-from emogram.explanations.explain import MAX_STRETCH_S, METHODS, STRETCH_S, explain
+from emogram.explanations.maps import MAX_STRETCH_S, METHODS, STRETCH_S, explain
+from emogram.explanations.regions import Region, regions
 
-__all__ = ["MAX_STRETCH_S", "METHODS", "STRETCH_S", "check", "explain"]
+__all__ = ["MAX_STRETCH_S", "METHODS", "STRETCH_S", "Region", "check", "explain", "regions"]

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from emogram.audio import prepare
 from emogram.bundle import KERAS_FILE, ONNX_FILE, Bundle, seal
 from emogram.classifier import Classifier
-from emogram.explanations.explain import maps_of
 from emogram.explanations.heard import Heard, hear
+from emogram.explanations.maps import maps_of
 from emogram.files import writing
 from emogram.progress import SILENT, Progress
 from emogram.records import Explanation, ExplanationCheck
@@ -27,7 +27,6 @@ from emogram.spectrogram import FloatArray
 N_RANDOM_MODELS = 3
 N_RANDOM_DELETIONS = 10
 N_STEPS = 20  # of a deletion curve
-MAX_CORRELATION = 0.5  # of ranks: a map that agrees better with that of a random model does not show what was learnt
 
 Rng = np.random.Generator
 

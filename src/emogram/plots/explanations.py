@@ -121,7 +121,12 @@ def _draw_map(axes: Axes, explanation: Explanation, place: int, limit: float) ->
     image = axes.imshow(map_, cmap=colours, vmin=-limit, vmax=limit, interpolation="bilinear", **look)
     if map_.max() > 0.4 * limit:  # a line around what speaks most, for eyes that do not tell the colours apart
         axes.contour(
-            explanation.times_s, np.arange(n_mels), map_, levels=[0.6 * map_.max()], colors=[INK], linewidths=0.9
+            explanation.times_s,
+            np.arange(n_mels),
+            map_,
+            levels=[explanation.mark_level(place)],
+            colors=[INK],
+            linewidths=0.9,
         )
     style_frequencies(axes, explanation.frequencies_hz, hertz=True)
     axes.set_ylim(-0.5, n_mels - 0.5)

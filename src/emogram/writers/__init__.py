@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emogram.writers.arrays import write_explanation
 from emogram.writers.results import RESULT_SCHEMA, event_dict, result_dict, segment_dict, timeline_dict
 from emogram.writers.rows import SEGMENT_COLUMNS, to_dataframe
 from emogram.writers.tables import (
@@ -43,6 +44,7 @@ __all__ = [
     "write_conditions",
     "write_corpus_pairs",
     "write_differences",
+    "write_explanation",
     "write_groups",
     "write_history",
     "write_metrics",
