@@ -13,7 +13,8 @@ import typer
 
 from emogram.bundle import SHIPPED
 from emogram.cli.entry import PARTLY_FAILED, UNREADABLE, interrupted_code, stopping
-from emogram.cli.options import Json, ModelName
+from emogram.cli.options import Formats, FormatsOut, Json, ModelName, OverwriteFiles, TimelinePlot
+from emogram.cli.saving import TimelineFiles, timeline_files
 from emogram.cli.shared import files_named, names_given, notes, print_json, rich_progress
 from emogram.errors import EmogramError, InputError, SettingsError
 
@@ -52,6 +53,10 @@ def analyze(
         ),
     ] = None,
     raw: Raw = False,
+    format: Formats = None,
+    out: FormatsOut = None,
+    plot: TimelinePlot = None,
+    overwrite: OverwriteFiles = False,
     json: Json = False,
 ) -> int:
     """Find where in long recordings which emotion is."""
@@ -61,8 +66,9 @@ def analyze(
     from emogram.records import Clip
     from emogram.timeline import analyze as analyze_recording
 
-    classifier = Classifier.load(model)
     paths, failed = _recordings(files)
+    targets = timeline_files(paths, formats=format, out=out, plot=plot, overwrite=overwrite)
+    classifier = Classifier.load(model)
     errors = [error for _, error in failed]
     n_given = len(paths) + len(failed)
     progress = SILENT if json and sys.stdout.isatty() else rich_progress()
@@ -85,7 +91,7 @@ def analyze(
                 errors.append(error)
             else:
                 n_done += 1
-                _put_out(path, timeline, classifier, json=json)
+                _put_out(path, timeline, classifier, targets, json=json)
             if several is not None:
                 several.advance()
             if should_stop():
@@ -99,7 +105,7 @@ def analyze(
     return (PARTLY_FAILED if n_done else UNREADABLE) if errors else 0
 
 
-def _put_out(path: Path, timeline: Timeline, classifier: Classifier, *, json: bool) -> None:
+def _put_out(path: Path, timeline: Timeline, classifier: Classifier, targets: TimelineFiles, *, json: bool) -> None:
     """Give the result of one recording to whoever asked, and say what is wrong with it."""
     from emogram import console
     from emogram.writers import timeline_dict
@@ -109,6 +115,8 @@ def _put_out(path: Path, timeline: Timeline, classifier: Classifier, *, json: bo
     else:
         console.show(console.timeline_view(str(path), timeline))
     notes([f"{path}: {warning}" for warning in timeline.warnings])
+    written = targets.save(path, timeline, model=f"{classifier.info.model_id} {classifier.sha256[:12]}")
+    console.file_lines(written, words="written")
 
 
 def _recordings(names: list[str]) -> tuple[list[Path], list[tuple[Clip, EmogramError]]]:

@@ -14,7 +14,7 @@ import typer
 from emogram.bundle import SHIPPED
 from emogram.cli.entry import PARTLY_FAILED, UNREADABLE
 from emogram.cli.options import Json, ModelName, Shifts
-from emogram.cli.shared import files_named, heard, names_given, notes, print_json, rich_progress
+from emogram.cli.shared import files_named, heard, names_given, notes, pictures_of, print_json, rich_progress
 from emogram.config import RunConfig
 from emogram.errors import EmogramError, InputError, SettingsError
 
@@ -194,22 +194,7 @@ def _show_predictions(done: Sequence[tuple[Clip, Prediction]], *, top_k: int | N
 
 def _drawings(picture: Path | None, clips: Sequence[Clip]) -> dict[Path, Path]:
     """Return where the picture of each clip goes; empty where none are wanted."""
-    if picture is None:
-        return {}
-    if picture.suffix.lower() == ".png":
-        if len(clips) > 1:
-            raise SettingsError(f"--picture {picture}: one file, and {len(clips)} to draw; name a folder for them")
-        return {clip.path: picture for clip in clips}
-    names: dict[Path, Path] = {}
-    taken: set[str] = set()
-    for clip in clips:
-        name, number = clip.path.stem, 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{clip.path.stem}-{number}"
-        taken.add(name.casefold())
-        names[clip.path] = picture / f"{name}.png"
-    return names
+    return {} if picture is None else pictures_of("--picture", picture, [clip.path for clip in clips])
 
 
 def _draw(clip: Clip, prediction: Prediction, info: ModelInfo, target: Path) -> None:

@@ -111,6 +111,33 @@ def files_named(name: str, files_in: Callable[[Path], list[Path]]) -> list[Path]
     return list(dict.fromkeys(found))
 
 
+def unique_stems(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return a name for what is made of each file: its own without suffix, numbered where several have the same."""
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for path in paths:
+        name, number = path.stem, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{path.stem}-{number}"
+        taken.add(name.casefold())
+        names[path] = name
+    return names
+
+
+def pictures_of(option: str, picture: Path, paths: Sequence[Path]) -> dict[Path, Path]:
+    """Return where the picture of each file goes: a PNG file for one, a folder for several.
+
+    Raises:
+        SettingsError: One picture is named for several files.
+    """
+    if picture.suffix.lower() == ".png":
+        if len(paths) > 1:
+            raise SettingsError(f"{option} {picture}: one file, and {len(paths)} to draw; name a folder for them")
+        return {path: picture for path in paths}
+    return {path: picture / f"{name}.png" for path, name in unique_stems(paths).items()}
+
+
 def print_json(value: Any) -> None:
     """Write one line of `--json` to stdout."""
     from emogram.files import json_line
