@@ -20,13 +20,15 @@ SOURCE = Path(emogram.__file__).parent
 # DESIGN.md, "The house": a module imports only from those that stand before it here.
 FLOORS = (
     "errors", "config", "records", "files", "progress", "parallel", "protocols",
-    "audio", "speech", "degrade", "voices", "periodicity", "spectrogram", "features", "corpora", "pictures", "dataset",
-    "leaks", "splits", "copies", "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
-    "metrics", "calibration", "adapt", "familiar", "plots",
-    "bundle", "card", "pretraining", "classifier", "writers", "predictions", "testing", "export", "callbacks",
+    "audio", "silero", "speech", "recordings", "turns", "degrade", "voices", "periodicity", "spectrogram", "features",
+    "corpora", "pictures", "dataset", "leaks",
+    "splits", "copies", "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
+    "metrics", "calibration", "adapt", "familiar", "overview", "plots",
+    "bundle", "card", "pretraining", "classifier", "windowing", "smoothing", "live", "timeline", "listening",
+    "explanations", "writers", "predictions", "testing", "export", "callbacks",
     "judging", "adapted",
     "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo",
-    "settings", "doctor", "console", "cli", "__main__",
+    "settings", "doctor", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}

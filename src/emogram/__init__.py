@@ -12,14 +12,29 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "Clip", "EmogramError", "Prediction", "__version__", "load"]
+__all__ = [
+    "Classifier",
+    "Clip",
+    "EmogramError",
+    "Explanation",
+    "Prediction",
+    "__version__",
+    "analyze",
+    "explain",
+    "load",
+    "to_dataframe",
+]
 
 # Resolved when first asked for, so that `import emogram` costs nothing.
 _HOMES = {
     "Classifier": "emogram.classifier",
     "Clip": "emogram.records",
     "EmogramError": "emogram.errors",
+    "Explanation": "emogram.records",
     "Prediction": "emogram.records",
+    "analyze": "emogram.timeline",
+    "explain": "emogram.explanations",
+    "to_dataframe": "emogram.writers",
 }
 
 if TYPE_CHECKING:
@@ -27,7 +42,10 @@ if TYPE_CHECKING:
 
     from emogram.classifier import Classifier
     from emogram.errors import EmogramError
-    from emogram.records import Clip, Prediction
+    from emogram.explanations import explain
+    from emogram.records import Clip, Explanation, Prediction
+    from emogram.timeline import analyze
+    from emogram.writers import to_dataframe
 else:  # hidden from type checkers, for which every misspelt name would otherwise exist
 
     def __getattr__(name: str) -> object:

@@ -47,12 +47,14 @@ class Classifier:
         labels: Labels in the order of all scores.
         info: What the bundle's `model.json` says.
         sha256: Hash of the bundle.
+        bundle: The bundle itself, for what prediction does not need.
         shifts: Number of shifts in time that every answer is averaged over; 1: none.
     """
 
     labels: tuple[str, ...]
     info: ModelInfo
     sha256: str
+    bundle: Bundle
     shifts: int
 
     def __init__(self, bundle: Bundle, *, threads: int = 1, shifts: int = 1) -> None:
@@ -68,6 +70,7 @@ class Classifier:
         self.info = bundle.info
         self.labels = bundle.info.labels
         self.sha256 = bundle.sha256
+        self.bundle = bundle
         self.shifts = shifts
         self._name = str(bundle.folder)
         self._session = _session(bundle, threads)

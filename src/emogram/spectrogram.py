@@ -43,17 +43,27 @@ def model_input(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
     Raises:
         AudioError: The waveform is shorter than one window.
     """
+    return input_of_scaled(scaled_bands(waveform, config), config)
+
+
+def input_of_scaled(scaled: FloatArray, config: SpectrogramConfig) -> FloatArray:
+    """Turn what `scaled_bands` gives into what a model takes; the second half of `model_input`."""
     if config.kind == "picture":
-        return from_picture(picture(waveform, config))
-    decibels = log_mel(waveform, config)
-    kept = loud_frames(decibels, config.trim_db)
-    scaled = scale(decibels[kept], config)
-    if config.periodicity_bands:
-        scaled = np.concatenate([scaled, periodicity(waveform, config)[kept]], axis=1)
+        return from_picture(picture_of_scaled(scaled, config))
     wanted = max(config.min_frames, -(-len(scaled) // config.frame_multiple) * config.frame_multiple)
     missing = wanted - len(scaled)
     padded: FloatArray = np.pad(scaled, ((missing // 2, missing - missing // 2), (0, 0)))
     return padded.astype(np.float16).astype(np.float32)[:, :, np.newaxis]
+
+
+def scaled_bands(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
+    """Return the scaled log-mel and, beside it, what `config.periodicity_bands` asks for, shape (n_frames, n_bands)."""
+    decibels = log_mel(waveform, config)
+    kept = loud_frames(decibels, config.trim_db)
+    scaled = scale(decibels[kept], config)
+    if not config.periodicity_bands:
+        return scaled
+    return np.concatenate([scaled, periodicity(waveform, config)[kept]], axis=1)
 
 
 def scaled_log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
@@ -117,13 +127,18 @@ def power_spectrum(waveform: FloatArray, config: SpectrogramConfig) -> FloatArra
     Raises:
         AudioError: The waveform is shorter than one window.
     """
-    import scipy.fft
-
     if waveform.ndim != 1 or waveform.size < config.win_length:
         raise AudioError(f"waveform of shape {waveform.shape}; expected one dimension of at least {config.win_length}")
     padded = np.pad(waveform.astype(np.float32, copy=False), config.n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, config.n_fft)[:: config.hop_length]
-    spectrum = scipy.fft.rfft(frames * _window(config.win_length, config.n_fft), axis=1, overwrite_x=True)
+    return frame_power(frames, config)
+
+
+def frame_power(frames: FloatArray, config: SpectrogramConfig) -> FloatArray:
+    """Compute the power spectrum of frames of samples, shape (..., n_fft) -> (..., n_fft // 2 + 1), float32."""
+    import scipy.fft
+
+    spectrum = scipy.fft.rfft(frames * _window(config.win_length, config.n_fft), axis=-1, overwrite_x=True)
     power: FloatArray = np.square(spectrum.real) + np.square(spectrum.imag)
     return power
 
@@ -153,7 +168,7 @@ def loud_frames(decibels: FloatArray, trim_db: float) -> slice:
         trim_db: Distance in dB, >= 0; 0 leaves none out.
     """
     if trim_db == 0.0:
-        return slice(None)
+        return slice(0, len(decibels))
     frame_power = 10.0 * np.log10(np.mean(np.power(10.0, decibels / 10.0), axis=1))
     loud = np.flatnonzero(frame_power >= frame_power.max() - trim_db)
     return slice(int(loud[0]), int(loud[-1]) + 1)
@@ -165,9 +180,13 @@ def picture(waveform: FloatArray, config: SpectrogramConfig) -> npt.NDArray[np.u
     Returns:
         Shape (picture_size, picture_size, 3), uint8.
     """
+    return picture_of_scaled(scaled_log_mel(waveform, config), config)
+
+
+def picture_of_scaled(scaled: FloatArray, config: SpectrogramConfig) -> npt.NDArray[np.uint8]:
+    """Draw a scaled log-mel, shape (n_frames, n_mels); see `picture`."""
     from PIL import Image
 
-    scaled = scaled_log_mel(waveform, config)
     size = (config.picture_size, config.picture_size)
     levels = Image.fromarray(scaled.T[::-1]).resize(size, Image.Resampling.BILINEAR)
     pixels: npt.NDArray[np.uint8] = colour_map()[np.rint(np.asarray(levels) * 255).astype(np.uint8)]

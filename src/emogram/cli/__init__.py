@@ -7,8 +7,10 @@ line on stderr. Heavy modules are imported inside the commands, so that `--help`
 
 from __future__ import annotations
 
+from emogram.cli.analysing import analyze, listen
 from emogram.cli.data import describe_corpus, list_corpora, spectrograms
 from emogram.cli.entry import add_command, app, corpora_app, main, run
+from emogram.cli.explaining import explain
 from emogram.cli.installation import doctor
 from emogram.cli.judging import adapt, compare, evaluate, robustness
 from emogram.cli.predicting import predict
@@ -30,6 +32,9 @@ for _command in (
     ship,
     spectrograms,
     predict,
+    analyze,
+    listen,
+    explain,
     doctor,
 ):
     add_command(app, _command)

@@ -75,3 +75,33 @@ AllowLeaks = Annotated[
     typer.Option("--allow-leaks", help="Go on where clips that judge were trained on, and say so in the report."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write into a folder that holds results already.")]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Also write the timeline as jsonl, csv, parquet, textgrid, eaf, audacity, vtt, rttm or html; may be given "
+        "several times.",
+        show_default=False,
+    ),
+]
+FormatsOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Where --format writes: a folder, by default this one, or for one recording a file, whose name tells the "
+        "format.",
+        show_default=False,
+    ),
+]
+TimelinePlot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        metavar="PNG",
+        help="Draw waveform, spectrogram, probabilities and segments: a PNG file for one recording, a folder for "
+        "several.",
+        show_default=False,
+    ),
+]
+OverwriteFiles = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]

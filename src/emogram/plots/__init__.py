@@ -27,6 +27,8 @@ from emogram.plots.comparisons import (
     speaker_scatter,
 )
 from emogram.plots.confidence import draw_reliability, draw_risk_coverage, reliability, risk_coverage
+from emogram.plots.explanations import draw_explanation, explanation
+from emogram.plots.recordings import draw_timeline, timeline
 from emogram.plots.reports import (
     confusion_matrix,
     draw_confusion_matrix,
@@ -60,6 +62,7 @@ __all__ = [
     "draw_confusion_matrix",
     "draw_corpus_pairs",
     "draw_differences",
+    "draw_explanation",
     "draw_loss",
     "draw_per_class_accuracy",
     "draw_per_group",
@@ -68,7 +71,9 @@ __all__ = [
     "draw_risk_coverage",
     "draw_speaker_scatter",
     "draw_spectrogram_sheet",
+    "draw_timeline",
     "draw_train_val_accuracy",
+    "explanation",
     "loss",
     "per_class_accuracy",
     "per_group",
@@ -79,5 +84,6 @@ __all__ = [
     "speaker_scatter",
     "spectrogram_sheet",
     "text_colour",
+    "timeline",
     "train_val_accuracy",
 ]

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from emogram.config import SpectrogramConfig
@@ -27,6 +26,7 @@ from emogram.plots.style import (
     save,
     shorten,
     style_axes,
+    style_frequencies,
     whole_numbers,
 )
 from emogram.records import Prediction
@@ -35,8 +35,6 @@ from emogram.spectrogram import band_centres_hz
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-TICKS_KHZ = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 def class_balance(counts: Mapping[str, int], path: Path, *, title: str) -> None:
@@ -194,11 +192,7 @@ def _show_spectrogram(axes: Axes, array: npt.NDArray[Any], config: SpectrogramCo
         extent=(-0.5 * step_s, (len(array) - 0.5) * step_s, -0.5, array.shape[1] - 0.5),
     )
     axes.set_xlim(left=0.0)
-    centres = band_centres_hz(config)
-    ticks = [khz for khz in TICKS_KHZ if centres[0] <= 1000 * khz <= centres[-1]]
-    axes.set_yticks(np.interp([1000 * khz for khz in ticks], centres, np.arange(len(centres))).tolist())
-    axes.set_yticklabels([f"{khz:g}" for khz in ticks])
-    axes.set_ylabel("frequency (kHz)")
+    style_frequencies(axes, band_centres_hz(config))
     axes.set_xlabel("time (s)")
     style_axes(axes, grid=None)
     axes.tick_params(labelsize=SMALL_SIZE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 200
+TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
+SECONDS_UP_TO = 120.0  # longer time axes count minutes
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 INK, GREY, PALE = "#222222", "#666666", "#D9D9D9"
 GROUP_COLOURS = (PURPLE, BLUE, GREEN, VERMILION)
+
+# The eight of Okabe and Ito, with a grey in place of black, each where most people expect it.
+EMOTION_COLOURS = {
+    "angry": VERMILION,
+    "calm": "#56B4E9",
+    "disgust": GREEN,
+    "fearful": PURPLE,
+    "happy": "#F0E442",
+    "neutral": "#999999",
+    "sad": BLUE,
+    "surprised": "#E69F00",
+}
 
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 11.0, 9.0, 7.5  # points, readable when printed at column width
 
@@ -61,6 +76,41 @@ def style_axes(axes: Axes, *, grid: str | None) -> None:
         axes.grid(axis=grid, color=PALE, lw=0.6)  # type: ignore[arg-type]  # a Literal
 
 
+def style_frequencies(axes: Axes, centres_hz: npt.NDArray[np.float64], *, hertz: bool = False) -> None:
+    """Write kHz, or Hz, along mel bands that lie at 0, 1, 2, ... of the y axis."""
+    ticks = [tick for tick in TICKS_HZ if centres_hz[0] <= tick <= centres_hz[-1]]
+    axes.set_yticks(np.interp(ticks, centres_hz, np.arange(len(centres_hz))).tolist())
+    axes.set_yticklabels([f"{tick:,}" if hertz else f"{tick / 1000:g}" for tick in ticks])
+    axes.set_ylabel("frequency (Hz)" if hertz else "frequency (kHz)")
+
+
+def style_times(axes: Axes, start_s: float, end_s: float) -> None:
+    """Let the x axis run from start to end, with seconds, or minutes where it is long."""
+    ticks = time_ticks(start_s, end_s, most=11)
+    axes.set_xlim(start_s, end_s)
+    axes.set_xticks(list(ticks), list(ticks.values()))
+    axes.set_xlabel("time (s)" if end_s <= SECONDS_UP_TO else "time")
+
+
+def draw_envelope(
+    axes: Axes, edges_s: npt.NDArray[np.float64], low: npt.NDArray[np.float32], high: npt.NDArray[np.float32]
+) -> None:
+    """Draw a waveform as the band between its lowest and highest samples, around the middle.
+
+    Args:
+        axes: Where.
+        edges_s: Borders of the columns, shape (n_columns + 1,).
+        low: Lowest sample of each, shape (n_columns,); NaN where there is none.
+        high: Highest sample.
+    """
+    axes.stairs(high, edges_s, baseline=low, fill=True, color=BLUE, lw=0.3, ec=BLUE)
+    peak = max(float(np.nanmax(np.abs([low, high]), initial=0.0)), 1e-9)
+    axes.set_ylim(-1.05 * peak, 1.05 * peak)
+    axes.set_yticks([])
+    style_axes(axes, grid=None)
+    axes.spines["left"].set_visible(False)
+
+
 def style_table(figure: Figure, axes: Axes, image: Any, label: str) -> None:
     """Give a table of coloured cells its look, with a bar beside it that tells what share each colour is."""
     style_axes(axes, grid=None)
@@ -82,6 +132,40 @@ def text_colour(background: npt.ArrayLike) -> str:
     rgb = np.asarray(background, dtype=np.float64)[:3]
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     return "black" if float(linear @ [0.2126, 0.7152, 0.0722]) > 0.179 else "white"
+
+
+def label_colours(labels: Sequence[str]) -> dict[str, str]:
+    """Return the colour of each label: its own where it is one of the eight, else one that is free.
+
+    Past eight labels colours come again, so a label must stand beside its colour.
+    """
+    free = [colour for label, colour in EMOTION_COLOURS.items() if label not in labels] or list(
+        EMOTION_COLOURS.values()
+    )
+    others = [label for label in labels if label not in EMOTION_COLOURS]
+    given = {label: free[place % len(free)] for place, label in enumerate(others)}
+    return {label: EMOTION_COLOURS.get(label) or given[label] for label in labels}
+
+
+def time_ticks(start_s: float, end_s: float, *, most: int) -> dict[float, str]:
+    """Return round times within a stretch, at most so many, and how they are written: "2.5", "0:30" or "1:15:00".
+
+    Seconds where the stretch ends within two minutes, else minutes and seconds.
+    """
+    steps = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800)
+    step = next((step for step in (*steps, 21600) if (end_s - start_s) / step < most), 86400.0)
+    first, last = int(np.ceil(start_s / step - 1e-9)), int(np.floor(end_s / step + 1e-9))
+    return {count * step: time_text(count * step, seconds=end_s <= SECONDS_UP_TO) for count in range(first, last + 1)}
+
+
+def time_text(seconds_s: float, *, seconds: bool = False) -> str:
+    """Return a time such as "75:00:05", "1:15" or, with `seconds`, "75"; to the hundredth where it is not whole."""
+    if seconds:
+        return f"{round(seconds_s, 2):g}"
+    hundredths = round(100 * seconds_s)
+    minutes, rest = divmod(hundredths, 6000)
+    text = f"{rest // 100:02d}" + (f".{rest % 100:02d}" if rest % 100 else "")
+    return f"{minutes // 60}:{minutes % 60:02d}:{text}" if minutes >= 60 else f"{minutes}:{text}"
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:

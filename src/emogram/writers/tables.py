@@ -1,4 +1,4 @@
-"""Records -> JSON and CSV, in the shapes that programs rely on."""
+"""Predictions, reports and histories -> CSV and JSON, in the columns that programs rely on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emogram.bundle import ModelInfo
 from emogram.errors import InputError, SettingsError
-from emogram.files import write_json, writing
+from emogram.files import write_json
 from emogram.records import Clip, ConditionScore, CorpusPair, Difference, Prediction, Report
-
-RESULT_SCHEMA = "emogram.result/1"
+from emogram.writers.text import number_text, write_csv
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
@@ -21,55 +19,6 @@ PREDICTIONS_FILE = "predictions.csv"
 PREDICTION_COLUMNS = ("file", "label", "speaker", "corpus", "predicted", "confidence", "abstained")
 TIME_COLUMNS = ("start_s", "end_s")  # where a clip is not a whole file
 EXTRA_COLUMNS = ("gender", "intensity", "fold", "seed")  # of `Clip.extra`, where a clip has them
-
-
-def result_dict(
-    prediction: Prediction,
-    *,
-    path: str | Path,
-    info: ModelInfo,
-    sha256: str,
-    duration_ms: int | None = None,
-    sample_rate: int | None = None,
-    channels: int | None = None,
-    warnings: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Return one prediction in the schema "emogram.result/1", ready for JSON.
-
-    A clip is one segment. Its `channel` is null since channels are averaged; `speech_ratio` is null where nobody
-    measured it. Of a picture, `audio` and the times are null.
-
-    Args:
-        prediction: What the model said.
-        path: The file it said it of.
-        info: The model's `Classifier.info`.
-        sha256: The model's `Classifier.sha256`.
-        duration_ms: Length of the sound in milliseconds.
-        sample_rate: The file's own rate in Hz.
-        channels: The file's own number of channels.
-        warnings: What the reader should know about this result, beside `prediction.warnings`.
-    """
-    confidence = _rounded(prediction.confidence)
-    sound = {"duration_ms": duration_ms, "sample_rate": sample_rate, "channels": channels}
-    segment = {
-        "start_ms": None if duration_ms is None else 0,
-        "end_ms": duration_ms,
-        "channel": None,
-        "label": prediction.label,
-        "confidence": confidence,
-        "scores": [{"label": label, "score": _rounded(score)} for label, score in prediction.scores.items()],
-        "speech_ratio": None if prediction.speech_share is None else _rounded(prediction.speech_share),
-        "abstained": prediction.abstained,
-    }
-    return {
-        "schema": RESULT_SCHEMA,
-        "file": str(path),
-        "model": {"id": info.model_id, "sha256": sha256, "labels": list(info.labels), "calibrated": info.calibrated},
-        "audio": sound if any(value is not None for value in sound.values()) else None,
-        "segments": [segment],
-        "summary": {"label": prediction.label, "confidence": confidence},
-        "warnings": [*prediction.warnings, *warnings],
-    }
 
 
 def write_predictions_csv(path: Path, rows: Iterable[tuple[Clip, Prediction]], *, labels: Sequence[str]) -> None:
@@ -96,14 +45,14 @@ def write_predictions_csv(path: Path, rows: Iterable[tuple[Clip, Prediction]], *
             clip.speaker or "",
             clip.corpus,
             prediction.label,
-            _text(prediction.confidence),
+            number_text(prediction.confidence),
             "true" if prediction.abstained else "false",
             *(values[name] for name in columns),
-            *(_text(prediction.scores[label]) for label in labels),
+            *(number_text(prediction.scores[label]) for label in labels),
         ]
         for (clip, prediction), values in zip(said, optional, strict=True)
     )
-    _write_csv(path, [*PREDICTION_COLUMNS, *columns, *labels], lines)
+    write_csv(path, [*PREDICTION_COLUMNS, *columns, *labels], lines)
 
 
 def _optional(clip: Clip) -> dict[str, str]:
@@ -124,13 +73,13 @@ def write_corpus_pairs(path: Path, pairs: Iterable[CorpusPair]) -> None:
         [
             pair.trained,
             pair.tested,
-            *map(_text, (pair.uar, *pair.interval, pair.chance, pair.n_clips, pair.n_speakers)),
+            *map(number_text, (pair.uar, *pair.interval, pair.chance, pair.n_clips, pair.n_speakers)),
             " ".join(pair.labels),
             pair.caveat,
         ]
         for pair in pairs
     )
-    _write_csv(path, header, lines)
+    write_csv(path, header, lines)
 
 
 def write_differences(path: Path, differences: Iterable[Difference]) -> None:
@@ -141,10 +90,10 @@ def write_differences(path: Path, differences: Iterable[Difference]) -> None:
     """
     columns = ("metric", "first", "second", "value", "low", "high", "probability")
     lines = (
-        [value if isinstance(value, str) else _text(value) for value in (getattr(each, name) for name in columns)]
+        [value if isinstance(value, str) else number_text(value) for value in (getattr(each, name) for name in columns)]
         for each in differences
     )
-    _write_csv(path, columns, lines)
+    write_csv(path, columns, lines)
 
 
 def write_groups(path: Path, report: Report) -> None:
@@ -154,11 +103,11 @@ def write_groups(path: Path, report: Report) -> None:
         OutputError: The file cannot be written.
     """
     lines = (
-        [kind, group, _text(values["uar"]), _text(values["accuracy"]), _text(values["n_clips"])]
+        [kind, group, number_text(values["uar"]), number_text(values["accuracy"]), number_text(values["n_clips"])]
         for kind, groups in report.per_group.items()
         for group, values in groups.items()
     )
-    _write_csv(path, ["kind", "group", "uar", "accuracy", "n_clips"], lines)
+    write_csv(path, ["kind", "group", "uar", "accuracy", "n_clips"], lines)
 
 
 def write_metrics(path: Path, report: Report, *, also: Mapping[str, Any] = types.MappingProxyType({})) -> None:
@@ -181,10 +130,10 @@ def write_conditions(path: Path, scores: Sequence[ConditionScore]) -> None:
     header = ["condition", "uar", "uar_low", "uar_high", "loss", "loss_low", "loss_high", "accuracy"]
     rows = (
         [one.condition]
-        + [_text(value) for value in (one.uar, *one.interval, one.loss, *one.loss_interval, one.accuracy)]
+        + [number_text(value) for value in (one.uar, *one.interval, one.loss, *one.loss_interval, one.accuracy)]
         for one in scores
     )
-    _write_csv(path, header, rows)
+    write_csv(path, header, rows)
 
 
 def write_history(path: Path, columns: Mapping[str, Sequence[float]]) -> None:
@@ -201,7 +150,9 @@ def write_history(path: Path, columns: Mapping[str, Sequence[float]]) -> None:
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise SettingsError(f"the columns of a history must be equally long; found {lengths}")
-    _write_csv(path, list(columns), ([_text(value) for value in row] for row in zip(*columns.values(), strict=True)))
+    write_csv(
+        path, list(columns), ([number_text(value) for value in row] for row in zip(*columns.values(), strict=True))
+    )
 
 
 def read_history(path: Path) -> dict[str, list[float]]:
@@ -218,19 +169,3 @@ def read_history(path: Path) -> dict[str, list[float]]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, IndexError, csv.Error):
         raise InputError(f"{path}: not a history of a training (CSV of numbers); train again") from None
-
-
-def _write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
-    with writing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(lines)
-
-
-def _text(value: float) -> str:
-    """Write a number in six significant digits, a whole one without a point and in full."""
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
-
-
-def _rounded(value: float) -> float:
-    return float(_text(value))
