@@ -317,13 +317,10 @@ def test_ctrl_c_in_the_middle_of_a_recording_writes_what_was_done(folder, tmp_pa
     assert any(warning.startswith("stopped after") for warning in result["warnings"])
 
 
-def test_raw_samples_on_stdin_are_heard(folder, samples, model):
-    process = started(folder, "listen", "-", stdin=subprocess.PIPE)
-    assert process.stdin is not None
-    threading.Thread(target=lambda: (process.stdin.buffer.write(samples.tobytes()), process.stdin.close())).start()
-    assert process.stdout is not None and process.stderr is not None
-    out, err = process.stdout.read(), process.stderr.read()
-    assert process.wait(60) == 0, err
+def test_raw_samples_on_stdin_are_heard(folder, samples, model, tmp_path):
+    (tmp_path / "samples.raw").write_bytes(samples.tobytes())
+    with (tmp_path / "samples.raw").open("rb") as stdin:
+        out, err = started(folder, "listen", "-", stdin=stdin).communicate(timeout=100)
     segments = analyze(folder / "spoken.wav", model=model).segments
     assert out.count("–") == len(segments)
     assert "after their end (p50)" in err
