@@ -184,7 +184,10 @@ def test_a_missing_device_library_or_package_is_named(monkeypatch):
                 raise OSError("PortAudio library not found")
 
     monkeypatch.setattr(sys, "meta_path", [NoPortAudio(), *sys.meta_path])
-    with pytest.raises(EmogramError, match=r"needs the library PortAudio.*apt install libportaudio2"), from_microphone():
+    with (
+        pytest.raises(EmogramError, match=r"needs the library PortAudio.*apt install libportaudio2"),
+        from_microphone(),
+    ):
         pass
 
 
