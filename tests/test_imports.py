@@ -21,8 +21,8 @@ SOURCE = Path(emogram.__file__).parent
 FLOORS = (
     "errors", "config", "records", "files", "progress", "parallel", "protocols",
     "audio", "speech", "degrade", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "leaks",
-    "splits", "copies", "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
-    "metrics", "calibration", "adapt", "familiar", "plots",
+    "splits", "copies", "joined", "balance", "augment", "backend", "losses", "network", "fused", "optimizers",
+    "batches", "metrics", "calibration", "adapt", "familiar", "plots",
     "bundle", "card", "pretraining", "classifier", "writers", "predictions", "testing", "export", "callbacks",
     "judging", "adapted",
     "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo",
