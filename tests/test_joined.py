@@ -102,8 +102,11 @@ def test_the_truth_and_the_turns_are_read_back_from_disk(long_one):
     assert lines[0]["start_s"] == 0.0 and lines[-1]["end_s"] == 180.0
     assert all(one["end_s"] == other["start_s"] for one, other in pairwise(lines))
     assert all((one["label"] is None) != (other["label"] is None) for one, other in pairwise(lines))
+    stretches = events_of(long_one.truth, 2.5)
     turns = [line.split() for line in long_one.path.with_suffix(".rttm").read_text("utf-8").splitlines()]
     assert {(turn[0], turn[1], turn[2]) for turn in turns} == {("SPEAKER", "talk", "1")}
+    assert len(turns) < len(stretches), "a turn does not tell where the emotion changes"
+    assert all(one[7] != other[7] for one, other in pairwise(turns))
     for event in long_one.truth:
         around = [turn for turn in turns if float(turn[3]) - 1e-6 <= event.start_s < float(turn[3]) + float(turn[4])]
         assert [turn[7] for turn in around] == [event.speaker]

@@ -11,13 +11,13 @@ import pytest
 from emogram import metrics
 from emogram.errors import SettingsError
 from emogram.metrics import TimelineRules, events_of, pooled, score_speakers, score_timeline, timeline_interval
-from emogram.records import Event
+from emogram.records import Span
 
 LABELS = ("angry", "calm", "happy")
 
 
 def stretch(start_s, end_s, label, speaker="A", **more):
-    return Event(start_s, end_s, label, speaker, **more)
+    return Span(start_s, end_s, label, speaker, **more)
 
 
 def invented(rng, n, *, gap=True, labels=LABELS):

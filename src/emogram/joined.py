@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +24,7 @@ from emogram.degrade import N_BABBLERS, active_level, babble, rng_of, speech_str
 from emogram.errors import CorpusError, InputError, SettingsError
 from emogram.files import json_line, write_text, writing
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip, Event
+from emogram.records import Clip, Span
 from emogram.splits import speakers_of
 
 MARGIN_S = 0.1  # of a clip's own sound around its speech, since P.56 leaves out how a word begins and dies away
@@ -102,7 +101,7 @@ class Joined:
     """
 
     path: Path
-    truth: tuple[Event, ...]
+    truth: tuple[Span, ...]
     clips: tuple[Clip, ...]
     duration_s: float
     channels: int
@@ -151,7 +150,7 @@ def join(
     rng = rng_of("joined", config.seed)
     factors = {name: _level_factor(own, config) for name, own in by_speaker.items()}
     noise = _Noise(config, babblers)
-    truth: list[Event] = []
+    truth: list[Span] = []
     said: list[Clip] = []
     n_wanted = round(config.minutes * 60.0 * config.sample_rate)
     margin = round(MARGIN_S * config.sample_rate)
@@ -185,7 +184,7 @@ def join(
             write(sound * np.float32(min(one.factor, 1.0 / np.abs(sound).max())), one.channel)
             rate = config.sample_rate
             truth.append(
-                Event(start / rate, (start + last - first) / rate, str(one.clip.label), one.speaker, one.channel)
+                Span(start / rate, (start + last - first) / rate, str(one.clip.label), one.speaker, one.channel)
             )
             said.append(one.clip)
         if not truth:
@@ -198,7 +197,7 @@ def join(
     return joined
 
 
-def silences(truth: Sequence[Event], duration_s: float, *, channel: int) -> list[tuple[float, float]]:
+def silences(truth: Sequence[Span], duration_s: float, *, channel: int) -> list[tuple[float, float]]:
     """Return where nobody speaks on a channel: start and end of each silence in seconds."""
     own = [event for event in truth if event.channel == channel]
     edges = [0.0, *(edge for event in own for edge in (event.start_s, event.end_s)), duration_s]
@@ -230,7 +229,7 @@ def write_truth(path: Path, joined: Joined) -> None:
     write_text(path, "".join(json_line(line) + "\n" for line in lines))
 
 
-def read_truth(path: Path) -> tuple[Event, ...]:
+def read_truth(path: Path) -> tuple[Span, ...]:
     """Read what is spoken from a file of `write_truth`.
 
     Raises:
@@ -239,7 +238,7 @@ def read_truth(path: Path) -> tuple[Event, ...]:
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return tuple(
-            Event(line["start_s"], line["end_s"], line["label"], line["speaker"], line["channel"])
+            Span(line["start_s"], line["end_s"], line["label"], line["speaker"], line["channel"])
             for line in lines
             if line["label"] is not None
         )
@@ -250,7 +249,7 @@ def read_truth(path: Path) -> tuple[Event, ...]:
 
 
 def write_turns(path: Path, joined: Joined) -> None:
-    """Write who speaks when as RTTM (NIST), one line for the clips that a speaker says in one emotion on end.
+    """Write who speaks when as RTTM (NIST): a turn lasts until another speaks, whatever the emotion.
 
     Raises:
         OutputError: The file cannot be written.
@@ -261,24 +260,20 @@ def write_turns(path: Path, joined: Joined) -> None:
         "".join(
             f"SPEAKER {name} {(turn.channel or 0) + 1} {turn.start_s:.7f} {turn.end_s - turn.start_s:.7f} "
             f"<NA> <NA> {turn.speaker} <NA> <NA>\n"
-            for turn in _turns(joined.truth)
+            for turn in turns_of(joined.truth)
         ),
     )
 
 
-def _turns(truth: Sequence[Event]) -> list[Event]:
-    ends = [index for index, (one, other) in enumerate(pairwise(truth), 1) if not _goes_on(one, other)]
-    starts = [0, *ends]
-    return [
-        Event(
-            truth[first].start_s, truth[last - 1].end_s, truth[first].label, truth[first].speaker, truth[first].channel
-        )
-        for first, last in zip(starts, [*ends, len(truth)], strict=True)
-    ]
-
-
-def _goes_on(one: Event, other: Event) -> bool:
-    return (one.speaker, one.label, one.channel) == (other.speaker, other.label, other.channel)
+def turns_of(truth: Sequence[Span]) -> list[Span]:
+    """Join what a speaker says until another speaks; the label is that of the beginning."""
+    turns: list[Span] = []
+    for span in truth:
+        if turns and turns[-1].speaker == span.speaker:
+            turns[-1] = replace(turns[-1], end_s=span.end_s)
+        else:
+            turns.append(span)
+    return turns
 
 
 # ---------------------------------------------------------------- who says what

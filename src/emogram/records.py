@@ -123,7 +123,7 @@ class Timeline:
 
 
 @dataclass(frozen=True)
-class Event:
+class Span:
     """A stretch of a recording, and what emotion somebody knows or says it has.
 
     Attributes:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from emogram.errors import SettingsError
 from emogram.metrics.resampling import N_RESAMPLES, interval
 from emogram.metrics.scores import FloatArray
-from emogram.records import Event
+from emogram.records import Span
 
 _OVERLAP_ALLOWED_S = 1e-6  # rounding
 
@@ -133,7 +133,7 @@ class TimelineScores:
 
 
 def score_timeline(
-    truth: Sequence[Event], answer: Sequence[Event], labels: Sequence[str], *, rules: TimelineRules = RULES
+    truth: Sequence[Span], answer: Sequence[Span], labels: Sequence[str], *, rules: TimelineRules = RULES
 ) -> TimelineScores:
     """Compare the answered stretches of one channel, or of one speaker, with the true ones.
 
@@ -157,7 +157,7 @@ def score_timeline(
 
 
 def score_speakers(
-    truth: Sequence[Event], answer: Sequence[Event], labels: Sequence[str], *, rules: TimelineRules = RULES
+    truth: Sequence[Span], answer: Sequence[Span], labels: Sequence[str], *, rules: TimelineRules = RULES
 ) -> dict[str, TimelineScores]:
     """As `score_timeline`, apart for each true speaker; "" is the unknown one.
 
@@ -244,9 +244,9 @@ def timeline_interval(
     return interval(np.array([figure(pooled([by_speaker[place] for place in draw])) for draw in draws]))
 
 
-def events_of(stretches: Iterable[Event], gap_s: float) -> list[Event]:
+def events_of(stretches: Iterable[Span], gap_s: float) -> list[Span]:
     """Join neighbours of the same label with a pause of at most `gap_s` between them, whoever speaks."""
-    events: list[Event] = []
+    events: list[Span] = []
     for stretch in sorted(stretches, key=lambda event: event.start_s):
         if events and events[-1].label == stretch.label and stretch.start_s - events[-1].end_s <= gap_s:
             events[-1] = replace(events[-1], end_s=stretch.end_s)
@@ -255,7 +255,7 @@ def events_of(stretches: Iterable[Event], gap_s: float) -> list[Event]:
     return events
 
 
-def _checked(events: Sequence[Event], labels: Sequence[str], what: str) -> list[Event]:
+def _checked(events: Sequence[Span], labels: Sequence[str], what: str) -> list[Span]:
     ordered = sorted(events, key=lambda event: event.start_s)
     unknown = sorted({event.label for event in ordered} - set(labels))
     if unknown:
@@ -272,7 +272,7 @@ def _checked(events: Sequence[Event], labels: Sequence[str], what: str) -> list[
 
 
 def _seconds(
-    truth: Sequence[Event], answer: Sequence[Event], labels: Sequence[str]
+    truth: Sequence[Span], answer: Sequence[Span], labels: Sequence[str]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return the seconds of `TimelineScores.sure`, `unsure` and `missed`, exactly: between all edges of both."""
     edges = np.unique([edge for event in (*truth, *answer) for edge in (event.start_s, event.end_s)])
@@ -295,7 +295,7 @@ def _seconds(
     return tables[0], tables[1], missed
 
 
-def _index_at(events: Sequence[Event], times_s: FloatArray) -> npt.NDArray[np.intp]:
+def _index_at(events: Sequence[Span], times_s: FloatArray) -> npt.NDArray[np.intp]:
     """Return which event each time lies in; -1 for none. They are in order and do not overlap."""
     starts = np.array([event.start_s for event in events])
     ends = np.array([event.end_s for event in events])
@@ -305,13 +305,13 @@ def _index_at(events: Sequence[Event], times_s: FloatArray) -> npt.NDArray[np.in
     return np.where(inside, index, -1)
 
 
-def _nearest(events: Sequence[Event], time_s: float) -> int:
+def _nearest(events: Sequence[Span], time_s: float) -> int:
     """Return which event a time lies in or is nearest to."""
     away = [max(event.start_s - time_s, time_s - event.end_s, 0.0) for event in events]
     return int(np.argmin(away))
 
 
-def _matched_onsets(truth: Sequence[Event], answer: Sequence[Event], window_s: float) -> list[tuple[int, int]]:
+def _matched_onsets(truth: Sequence[Span], answer: Sequence[Span], window_s: float) -> list[tuple[int, int]]:
     """Return pairs of onsets at most `window_s` apart: as many as possible, and of those ways the nearest."""
     away = np.abs(_onsets(truth)[:, np.newaxis] - _onsets(answer))
     # One pair more is worth more than all distances together.
@@ -319,9 +319,7 @@ def _matched_onsets(truth: Sequence[Event], answer: Sequence[Event], window_s: f
     return _assigned(gain)
 
 
-def _hits(
-    truth: Sequence[Event], answer: Sequence[Event], near: Callable[[Event, Event], bool]
-) -> list[tuple[int, int]]:
+def _hits(truth: Sequence[Span], answer: Sequence[Span], near: Callable[[Span, Span], bool]) -> list[tuple[int, int]]:
     """Return the largest set of pairs that have the same label and are near, each event in one pair at most."""
     return _assigned(np.array([[float(one.label == two.label and near(one, two)) for two in answer] for one in truth]))
 
@@ -336,11 +334,11 @@ def _assigned(gain: FloatArray) -> list[tuple[int, int]]:
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if gain[i, j] > 0.0]
 
 
-def _onsets(events: Sequence[Event]) -> FloatArray:
+def _onsets(events: Sequence[Span]) -> FloatArray:
     return np.array([event.start_s for event in events])
 
 
-def _overlap(one: Event, two: Event) -> float:
+def _overlap(one: Span, two: Span) -> float:
     """Return intersection over union."""
     common = min(one.end_s, two.end_s) - max(one.start_s, two.start_s)
     return max(0.0, common) / (max(one.end_s, two.end_s) - min(one.start_s, two.start_s))
