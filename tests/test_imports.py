@@ -20,10 +20,11 @@ SOURCE = Path(emogram.__file__).parent
 # DESIGN.md, "The house": a module imports only from those that stand before it here.
 FLOORS = (
     "errors", "config", "records", "files", "progress", "parallel", "protocols",
-    "audio", "speech", "degrade", "voices", "spectrogram", "features", "corpora", "pictures", "dataset", "leaks",
-    "splits", "copies", "joined", "balance", "augment", "backend", "losses", "network", "fused", "optimizers",
-    "batches", "metrics", "calibration", "adapt", "familiar", "plots",
-    "bundle", "card", "pretraining", "classifier", "writers", "predictions", "testing", "export", "callbacks",
+    "audio", "silero", "speech", "recordings", "turns", "degrade", "voices", "spectrogram", "features", "corpora",
+    "pictures", "dataset", "leaks", "splits", "copies", "joined", "balance", "augment", "backend", "losses", "network",
+    "fused", "optimizers", "batches", "metrics", "calibration", "adapt", "familiar", "plots",
+    "bundle", "card", "pretraining", "classifier", "windowing", "smoothing", "live", "timeline", "writers",
+    "predictions", "testing", "export", "callbacks",
     "judging", "adapted",
     "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo",
     "settings", "doctor", "console", "cli", "__main__",

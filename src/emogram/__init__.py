@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "Clip", "EmogramError", "Prediction", "__version__", "load"]
+__all__ = ["Classifier", "Clip", "EmogramError", "Prediction", "__version__", "analyze", "load"]
 
 # Resolved when first asked for, so that `import emogram` costs nothing.
 _HOMES = {
@@ -20,6 +20,7 @@ _HOMES = {
     "Clip": "emogram.records",
     "EmogramError": "emogram.errors",
     "Prediction": "emogram.records",
+    "analyze": "emogram.timeline",
 }
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from emogram.classifier import Classifier
     from emogram.errors import EmogramError
     from emogram.records import Clip, Prediction
+    from emogram.timeline import analyze
 else:  # hidden from type checkers, for which every misspelt name would otherwise exist
 
     def __getattr__(name: str) -> object:

@@ -22,7 +22,7 @@ MAX_DURATION_S = 600.0  # a clip is an utterance; a recording of hours must not 
 MIN_SAMPLE_RATE = 4000
 MAX_SAMPLE_RATE = 768_000
 MAX_VALUES = 2**29  # samples x channels: 2 GiB; a few kilobytes of Ogg can hold 600 s of 255 silent channels
-_UNKNOWN_FRAMES = 2**62  # libsndfile's answer for "the header does not say" is 2**63 - 1
+UNKNOWN_FRAMES = 2**62  # libsndfile's answer for "the header does not say" is 2**63 - 1
 SILENT_PEAK = 1e-4  # -80 dBFS: below the noise of any microphone; the quietest RAVDESS clip peaks 30 dB above
 
 
@@ -70,14 +70,14 @@ def decode(
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes)")
     try:
-        with soundfile.SoundFile(_openable(path)) as file:
+        with soundfile.SoundFile(openable(path)) as file:
             rate = int(file.samplerate)
             if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
                 raise AudioError(
                     f"{path}: sample rate {rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, "
                     "resample it first"
                 )
-            if file.frames >= _UNKNOWN_FRAMES:
+            if file.frames >= UNKNOWN_FRAMES:
                 samples = _read_unmeasured(path)
                 first, last = _stretch(path, start_s, end_s, len(samples) / rate, rate)
                 return samples[first:last], rate
@@ -91,14 +91,14 @@ def decode(
             file.seek(first)
             samples = file.read(last - first, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: {_why_unreadable(path, error.error_string)}") from None
+        raise AudioError(f"{path}: {why_unreadable(path, error.error_string)}") from None
     except TypeError:  # soundfile takes any file named .raw for headerless samples and asks for their format
         raise AudioError(f"{path}: headerless samples, which tell no sample rate; save them as WAV or FLAC") from None
     return samples, rate
 
 
-def _openable(path: Path) -> Path | bytes:
-    # As bytes, soundfile also opens names that are not valid text, as old archives leave them behind.
+def openable(path: Path) -> Path | bytes:
+    """Return a path as soundfile opens it even where its name is not valid text, as old archives leave them behind."""
     return os.fsencode(path) if os.name == "posix" else path
 
 
@@ -118,10 +118,10 @@ def probe(path: str | Path) -> tuple[float | None, int, int]:
         raise AudioError(f"{path}: no such file")
     try:
         with soundfile.SoundFile(path) as file:
-            duration_s = None if file.frames >= _UNKNOWN_FRAMES else file.frames / file.samplerate
+            duration_s = None if file.frames >= UNKNOWN_FRAMES else file.frames / file.samplerate
             return duration_s, int(file.samplerate), int(file.channels)
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: {_why_unreadable(path, error.error_string)}") from None
+        raise AudioError(f"{path}: {why_unreadable(path, error.error_string)}") from None
 
 
 def _read_unmeasured(path: Path) -> npt.NDArray[np.float32]:
@@ -135,7 +135,7 @@ def _read_unmeasured(path: Path) -> npt.NDArray[np.float32]:
             return False
 
     blocks = []
-    with Sequential(_openable(path)) as file:
+    with Sequential(openable(path)) as file:
         n_most = int(MAX_DURATION_S * file.samplerate) + 1
         n_read = 0
         while n_read < n_most and n_read * file.channels < MAX_VALUES:
@@ -164,7 +164,8 @@ def _stretch(path: Path, start_s: float, end_s: float | None, duration_s: float,
     return round(start_s * rate), round(end * rate)
 
 
-def _why_unreadable(path: Path, reason: str) -> str:
+def why_unreadable(path: Path, reason: str) -> str:
+    """Return what to say of a file that a library cannot open, for the reason that it gives."""
     if not os.access(path, os.R_OK):
         return "no permission to read it"
     # libsndfile says of a damaged MP3 that it does not exist.

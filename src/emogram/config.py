@@ -99,6 +99,39 @@ class SpectrogramConfig(Settings):
         return (None, self.n_mels, 1)
 
 
+class TimelineConfig(Settings):
+    """How a recording becomes a timeline. Times are rounded to what is listened in: 32 ms, the hop to twice as much."""
+
+    window_s: float = Field(2.048, ge=0.5, le=30.0, description="Length of the windows that are judged, in seconds.")
+    hop_s: float = Field(0.512, ge=0.064, le=10.0, description="Step from one window to the next, in seconds.")
+    speech_probability: float = Field(
+        0.5, gt=0.0, lt=1.0, description="How likely it must be that somebody speaks, for it to count as speech."
+    )
+    pad_s: float = Field(0.096, ge=0.0, le=1.0, description="What is added before and after speech, in seconds.")
+    max_pause_s: float = Field(0.64, gt=0.0, le=10.0, description="Longest pause inside a spoken part, in seconds.")
+    min_speech_s: float = Field(0.256, ge=0.2, le=5.0, description="Least speech in a window that is judged.")
+    smooth: bool = Field(True, description="Average the windows over one another, and pay for each change of label.")
+    switch_cost: float = Field(
+        2.0,
+        ge=0.0,
+        le=100.0,
+        description="What a change of label costs, in nats that one second's scores can outweigh.",
+    )
+    lag_s: float = Field(4.096, gt=0.0, le=60.0, description="How long a label may wait for what comes after it.")
+    batch_size: int = Field(16, ge=1, le=1024, description="Windows judged at once in a recording; live, each at once.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.hop_s + self.pad_s <= self.max_pause_s <= self.window_s - self.hop_s:
+            raise ValueError(
+                f"max_pause_s ({self.max_pause_s:g}) must lie between hop_s + pad_s ({self.hop_s + self.pad_s:g}) and "
+                f"window_s - hop_s ({self.window_s - self.hop_s:g})"
+            )
+        if 2 * self.pad_s > self.max_pause_s:
+            raise ValueError(f"pad_s ({self.pad_s:g}) must not exceed half of max_pause_s ({self.max_pause_s:g})")
+        return self
+
+
 class AugmentConfig(Settings):
     """How far spectrograms are changed while training. 0 switches a change off; all are drawn anew for each sample."""
 

@@ -56,6 +56,21 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """When somebody speaks, as somebody else found out.
+
+    Attributes:
+        start_s: Start within the recording in seconds, >= 0.
+        end_s: End within the recording in seconds, > `start_s`.
+        speaker: Who.
+    """
+
+    start_s: float
+    end_s: float
+    speaker: str
+
+
+@dataclass(frozen=True)
 class Segment:
     """A stretch of a recording with one answer.
 

@@ -11,7 +11,7 @@ from typing import Any
 from emogram.bundle import ModelInfo
 from emogram.errors import InputError, SettingsError
 from emogram.files import write_json, writing
-from emogram.records import Clip, ConditionScore, CorpusPair, Difference, Prediction, Report
+from emogram.records import Clip, ConditionScore, CorpusPair, Difference, Prediction, Report, Segment, Timeline
 
 RESULT_SCHEMA = "emogram.result/1"
 
@@ -49,27 +49,74 @@ def result_dict(
         channels: The file's own number of channels.
         warnings: What the reader should know about this result, beside `prediction.warnings`.
     """
-    confidence = _rounded(prediction.confidence)
     sound = {"duration_ms": duration_ms, "sample_rate": sample_rate, "channels": channels}
     segment = {
         "start_ms": None if duration_ms is None else 0,
         "end_ms": duration_ms,
         "channel": None,
-        "label": prediction.label,
-        "confidence": confidence,
-        "scores": [{"label": label, "score": _rounded(score)} for label, score in prediction.scores.items()],
-        "speech_ratio": None if prediction.speech_share is None else _rounded(prediction.speech_share),
-        "abstained": prediction.abstained,
+        **_answer_dict(prediction, speech_ratio=prediction.speech_share),
     }
     return {
-        "schema": RESULT_SCHEMA,
-        "file": str(path),
-        "model": {"id": info.model_id, "sha256": sha256, "labels": list(info.labels), "calibrated": info.calibrated},
+        **_head(path, info, sha256),
         "audio": sound if any(value is not None for value in sound.values()) else None,
         "segments": [segment],
-        "summary": {"label": prediction.label, "confidence": confidence},
+        "summary": {"label": prediction.label, "confidence": _rounded(prediction.confidence)},
         "warnings": [*prediction.warnings, *warnings],
     }
+
+
+def timeline_dict(timeline: Timeline, *, path: str | Path, info: ModelInfo, sha256: str) -> dict[str, Any]:
+    """Return a recording's timeline in the schema "emogram.result/1", ready for JSON.
+
+    Beside what `result_dict` gives: many segments, "partial", and of the summary all that `Timeline.summary` holds.
+
+    Args:
+        timeline: What was found.
+        path: The file it was found in.
+        info: The model's `Classifier.info`.
+        sha256: The model's `Classifier.sha256`.
+    """
+    return {
+        **_head(path, info, sha256),
+        "audio": {
+            "duration_ms": round(1000 * timeline.duration_s),
+            "sample_rate": timeline.sample_rate,
+            "channels": timeline.channels,
+        },
+        "segments": [segment_dict(segment) for segment in timeline.segments],
+        "summary": _all_rounded(timeline.summary),
+        "warnings": list(timeline.warnings),
+        "partial": timeline.partial,
+    }
+
+
+def segment_dict(segment: Segment) -> dict[str, Any]:
+    """Return one segment of a recording as it stands in "emogram.result/1"; `speaker` is there where one is known."""
+    times = {"start_ms": round(1000 * segment.start_s), "end_ms": round(1000 * segment.end_s)}
+    speaker = {} if segment.speaker is None else {"speaker": segment.speaker}
+    answer = _answer_dict(segment.prediction, speech_ratio=segment.speech_ratio)
+    return {**times, "channel": segment.channel, **speaker, **answer}
+
+
+def _head(path: str | Path, info: ModelInfo, sha256: str) -> dict[str, Any]:
+    model = {"id": info.model_id, "sha256": sha256, "labels": list(info.labels), "calibrated": info.calibrated}
+    return {"schema": RESULT_SCHEMA, "file": str(path), "model": model}
+
+
+def _answer_dict(prediction: Prediction, *, speech_ratio: float | None) -> dict[str, Any]:
+    return {
+        "label": prediction.label,
+        "confidence": _rounded(prediction.confidence),
+        "scores": [{"label": label, "score": _rounded(score)} for label, score in prediction.scores.items()],
+        "speech_ratio": None if speech_ratio is None else _rounded(speech_ratio),
+        "abstained": prediction.abstained,
+    }
+
+
+def _all_rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _all_rounded(each) for name, each in value.items()}
+    return _rounded(value) if isinstance(value, float) else value
 
 
 def write_predictions_csv(path: Path, rows: Iterable[tuple[Clip, Prediction]], *, labels: Sequence[str]) -> None:

@@ -1,0 +1,324 @@
+"""A stream of samples -> what is heard in it, as it comes. Microphone, socket and file share this one engine.
+
+Results do not depend on how the stream is cut: resampling, voice activity and smoothing carry their state from chunk to
+chunk, and look ahead by a bounded time only. `timeline.analyze` feeds the same engine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emogram import features
+from emogram.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Waveform
+from emogram.classifier import Classifier
+from emogram.config import SpectrogramConfig, TimelineConfig
+from emogram.errors import AudioError, ModelError
+from emogram.records import Prediction, Segment, Turn
+from emogram.silero import CHUNK, RATE
+from emogram.smoothing import Smoother, Stretch
+from emogram.spectrogram import FloatArray
+from emogram.speech import CHUNK_S, SpeechListener
+from emogram.windowing import Grid, Step, Windowing
+
+MAX_WAITING = 1000  # steps without a window are small, and a stream of coughs has no others
+PIECE_S = 0.25  # what is listened to at once, so that a long chunk needs no more memory than a short one
+
+
+@dataclass(frozen=True)
+class WindowScore:
+    """What the model said of one window, before anything is smoothed.
+
+    Attributes:
+        start_s: Start in the stream in seconds.
+        end_s: End in the stream in seconds.
+        channel: Which channel, from 0; None where channels are averaged.
+        speaker: Whose turn it is; None where nobody told.
+        prediction: What was said.
+    """
+
+    start_s: float
+    end_s: float
+    channel: int | None
+    speaker: str | None
+    prediction: Prediction
+
+
+Event = WindowScore | Segment
+
+
+@dataclass
+class _Track:
+    """One speaker in one channel, or whoever speaks there."""
+
+    channel: int | None
+    windowing: Windowing
+    smoother: Smoother
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A step that waits for its scores; `inputs` are None where it has no window."""
+
+    track: _Track
+    step: Step
+    inputs: dict[str, FloatArray] | None
+
+
+class Engine:
+    """Listens to one stream. Many may share one classifier, each in a thread of its own.
+
+    It keeps the sound of one window and of the piece in hand, and the windows that wait for the others of their batch.
+
+    Attributes:
+        duration_s: Seconds heard so far.
+        speech_probability: How likely it is that somebody speaks right now, in any channel.
+    """
+
+    duration_s: float
+    speech_probability: float
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        sample_rate: int,
+        channels: int = 1,
+        split: bool = False,
+        turns: Sequence[Turn] | None = None,
+        config: TimelineConfig | None = None,
+        batch_size: int = 1,
+    ) -> None:
+        """Begin to listen.
+
+        Args:
+            classifier: A model of sound.
+            sample_rate: Rate of the stream in Hz.
+            channels: Channels of the stream.
+            split: Listen to each channel by itself, instead of to their mean.
+            turns: Who speaks when: only then is listened, and nothing crosses from one turn into another.
+            config: The settings.
+            batch_size: Windows to judge at once; 1 judges each as soon as its end is heard.
+
+        Raises:
+            AudioError: The rate is out of range.
+            ModelError: The model takes no sound.
+        """
+        if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+            raise AudioError(
+                f"sample rate {sample_rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, resample it first"
+            )
+        if classifier.info.spectrogram is None:
+            raise ModelError("this model was trained on pictures made elsewhere and cannot listen; take one of sound")
+        self.duration_s = 0.0
+        self.speech_probability = 0.0
+        self._classifier = classifier
+        self._config = config or TimelineConfig()
+        self._sample_rate = sample_rate
+        self._channels = channels
+        self._split = split
+        self._n_heard = 0
+        self._batch_size = batch_size
+        self._jobs: list[_Job] = []
+        numbers = list(range(channels)) if split else [None]
+        self._ears = [self._ear(number, turns, classifier.info.spectrogram) for number in numbers]
+
+    def feed(self, samples: npt.ArrayLike) -> list[Event]:
+        """Take the stream's next samples and return what is heard.
+
+        Args:
+            samples: Shape (n,) or (n, channels), floats with full scale at +-1, any n.
+
+        Raises:
+            AudioError: They are of another shape, or not finite.
+            ModelError: The model gives no probabilities.
+        """
+        array = np.asarray(samples, np.float32)
+        array = array[:, np.newaxis] if array.ndim == 1 else array
+        if array.ndim != 2 or array.shape[1] != self._channels:
+            raise AudioError(f"samples of shape {array.shape}; expected (n, {self._channels})")
+        events: list[Event] = []
+        n_piece = max(1, round(PIECE_S * self._sample_rate))
+        for first in range(0, len(array), n_piece):
+            piece = array[first : first + n_piece]
+            if not np.isfinite(piece).all():
+                raise AudioError(
+                    f"holds samples that are not finite (NaN or infinity) at {self.duration_s:.1f} s; export it again"
+                )
+            self._n_heard += len(piece)
+            self.duration_s = self._n_heard / self._sample_rate
+            events += self._hear(piece, last=False)
+        return events
+
+    def finish(self) -> list[Event]:
+        """End the stream and return what was still waiting."""
+        return list(self._hear(np.empty((0, self._channels), np.float32), last=True))
+
+    def _ear(self, channel: int | None, turns: Sequence[Turn] | None, spectrogram: SpectrogramConfig) -> _Ear:
+        grid = Grid.of(self._config)
+        parted: list[list[Turn] | None] = [None] if turns is None else list(_by_speaker(turns))
+        tracks = [
+            _Track(
+                channel,
+                Windowing(grid, each),
+                Smoother(
+                    grid,
+                    n_labels=len(self._classifier.labels),
+                    smooth=self._config.smooth,
+                    switch_cost=self._config.switch_cost,
+                ),
+            )
+            for each in parted
+        ]
+        return _Ear(self._sample_rate, spectrogram, grid, self._config.speech_probability, tracks)
+
+    def _hear(self, piece: FloatArray, *, last: bool) -> Iterator[Event]:
+        for number, ear in enumerate(self._ears):
+            mono = piece[:, number] if self._split or self._channels == 1 else piece.mean(axis=1)
+            self._jobs += ear.hear(mono, last=last)
+        self.speech_probability = max(ear.speech_probability for ear in self._ears)
+        n_waiting = sum(job.inputs is not None for job in self._jobs)
+        if self._jobs and (last or n_waiting >= self._batch_size or len(self._jobs) >= MAX_WAITING):
+            jobs, self._jobs = self._jobs, []
+            scores = self._scores(jobs)
+            for job in jobs:
+                yield from self._events(job, next(scores) if job.inputs is not None else None)
+
+    def _scores(self, jobs: Sequence[_Job]) -> Iterator[npt.NDArray[np.float64]]:
+        """Return the probabilities of each window, those of one shape judged together."""
+        inputs = [job.inputs for job in jobs if job.inputs is not None]
+        scores = np.empty((len(inputs), len(self._classifier.labels)))
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for index, each in enumerate(inputs):
+            by_shape.setdefault(each["spectrogram"].shape, []).append(index)
+        for indices in by_shape.values():
+            for first in range(0, len(indices), self._config.batch_size):
+                some = indices[first : first + self._config.batch_size]
+                batch = {name: np.stack([inputs[index][name] for index in some]) for name in inputs[some[0]]}
+                scores[some] = self._classifier.probabilities(batch)
+        return iter(scores)
+
+    def _events(self, job: _Job, scores: npt.NDArray[np.float64] | None) -> Iterator[Event]:
+        step, track = job.step, job.track
+        speaker = None if step.turn is None else step.turn.speaker
+        if scores is not None:
+            assert step.window is not None
+            start_s, end_s = (self._within(step.seconds(chunk)) for chunk in step.window)
+            yield WindowScore(start_s, end_s, track.channel, speaker, self._classifier.prediction_from(scores))
+        for stretch in track.smoother.add(step, scores):
+            yield self._segment(stretch, track.channel, speaker)
+
+    def _segment(self, stretch: Stretch, channel: int | None, speaker: str | None) -> Segment:
+        label = self._classifier.labels[stretch.label]
+        said = self._classifier.prediction_from(stretch.scores)
+        if said.label != label:  # where a label was settled before all that speaks for another was heard
+            confidence = said.scores[label]
+            unsure = confidence < self._classifier.info.abstain_threshold
+            said = dataclasses.replace(said, label=label, confidence=confidence, abstained=unsure)
+        said = dataclasses.replace(said, speech_share=stretch.speech_ratio)
+        end_s = self._within(stretch.end_s)
+        return Segment(stretch.start_s, end_s, channel, said, stretch.speech_ratio, speaker)
+
+    def _within(self, moment: float) -> float:
+        """The last chunk may be longer than what was heard."""
+        return min(moment, self.duration_s)
+
+
+class _Ear:
+    """One channel: resamples it, finds speech in it, and cuts windows from it."""
+
+    def __init__(
+        self,
+        sample_rate: int,
+        spectrogram: SpectrogramConfig,
+        grid: Grid,
+        threshold: float,
+        tracks: Sequence[_Track],
+    ) -> None:
+        self.speech_probability = 0.0
+        self._spectrogram = spectrogram
+        self._grid = grid
+        self._threshold = threshold
+        self._tracks = tracks
+        self._to_model = _Resampler(sample_rate, spectrogram.sample_rate)
+        # What listens for speech has a rate of its own, which mostly is the model's too.
+        self._to_speech = None if spectrogram.sample_rate == RATE else _Resampler(sample_rate, RATE)
+        self._listener = SpeechListener()
+        self._sound = np.empty(0, np.float32)  # at the model's rate, from sample `_first` on
+        self._first = 0
+        self._unheard = np.empty(0, np.float32)  # at `RATE`, less than a chunk
+        self._n_chunks = 0
+
+    def hear(self, piece: Waveform, *, last: bool) -> Iterator[_Job]:
+        new = self._to_model(piece, last=last)
+        self._sound = np.concatenate([self._sound, new])
+        self._unheard = np.concatenate(
+            [self._unheard, new if self._to_speech is None else self._to_speech(piece, last=last)]
+        )
+        if last:
+            self._unheard = np.pad(self._unheard, (0, -len(self._unheard) % CHUNK))
+        n_new = len(self._unheard) // CHUNK
+        if not last:  # two rates do not come at once
+            n_new = max(0, min(n_new, int((self._first + len(self._sound)) / self._per_chunk()) - self._n_chunks))
+        if n_new:
+            said = self._listener.probabilities(self._unheard[: n_new * CHUNK].reshape(n_new, CHUNK))
+            self.speech_probability = float(said[-1])
+            self._unheard = self._unheard[n_new * CHUNK :]
+            self._n_chunks += n_new
+            spoken = (said >= self._threshold).astype(np.uint8).tobytes()
+            for track in self._tracks:
+                for step in track.windowing.feed(spoken):
+                    yield self._job(track, step)
+        if last:
+            for track in self._tracks:
+                for step in track.windowing.finish():
+                    yield self._job(track, step)
+        kept = int((self._n_chunks - self._grid.window) * self._per_chunk())
+        if kept > self._first:
+            self._sound = self._sound[kept - self._first :]
+            self._first = kept
+
+    def _per_chunk(self) -> float:
+        return CHUNK_S * self._spectrogram.sample_rate
+
+    def _job(self, track: _Track, step: Step) -> _Job:
+        if step.window is None:
+            return _Job(track, step, None)
+        start, end = (round(step.seconds(chunk) * self._spectrogram.sample_rate) for chunk in step.window)
+        sound = self._sound[max(0, start - self._first) : end - self._first]
+        return _Job(track, step, features.model_inputs(sound, self._spectrogram))
+
+
+class _Resampler:
+    """Brings a stream to another rate, the same however it is cut."""
+
+    def __init__(self, source_rate: int, sample_rate: int) -> None:
+        self._stream: Any = None
+        if source_rate != sample_rate:
+            import soxr
+
+            self._stream = soxr.ResampleStream(source_rate, sample_rate, 1, dtype="float32", quality="HQ")
+
+    def __call__(self, samples: Waveform, *, last: bool) -> Waveform:
+        samples = np.ascontiguousarray(samples, np.float32)
+        if self._stream is None:
+            return samples
+        resampled: Waveform = self._stream.resample_chunk(samples, last=last)
+        return resampled
+
+
+def _by_speaker(turns: Sequence[Turn]) -> Iterator[list[Turn]]:
+    """Yield the turns of each speaker, in order, those that overlap made one."""
+    for speaker in dict.fromkeys(turn.speaker for turn in turns):
+        own: list[Turn] = []
+        for turn in sorted((each for each in turns if each.speaker == speaker), key=lambda each: each.start_s):
+            if own and turn.start_s < own[-1].end_s:
+                own[-1] = dataclasses.replace(own[-1], end_s=max(own[-1].end_s, turn.end_s))
+            else:
+                own.append(turn)
+        yield own
