@@ -1,0 +1,9 @@
+SUMMARY = "x"
+
+
+def add_arguments(p):
+    pass
+
+
+def run(a):
+    pass
