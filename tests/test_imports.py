@@ -23,11 +23,11 @@ FLOORS = (
     "audio", "silero", "speech", "recordings", "turns", "degrade", "voices", "spectrogram", "features", "corpora",
     "pictures", "dataset", "leaks", "splits", "copies", "joined", "balance", "augment", "backend", "losses", "network",
     "fused", "optimizers", "batches", "metrics", "calibration", "adapt", "familiar", "plots",
-    "bundle", "card", "pretraining", "classifier", "windowing", "smoothing", "live", "timeline", "writers",
-    "predictions", "testing", "export", "callbacks",
+    "bundle", "card", "pretraining", "classifier", "windowing", "smoothing", "live", "timeline", "listening",
+    "writers", "predictions", "testing", "export", "callbacks",
     "judging", "adapted",
     "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo",
-    "settings", "doctor", "console", "cli", "__main__",
+    "settings", "doctor", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}

@@ -7,9 +7,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -27,7 +27,16 @@ from rich.table import Table
 from rich.text import Text
 
 from emogram.progress import Progress, Task
-from emogram.records import Clip, ConditionScore, CorpusPair, Prediction, Report, SeedSummary
+from emogram.records import (
+    Clip,
+    ConditionScore,
+    CorpusPair,
+    Prediction,
+    Report,
+    SeedSummary,
+    Segment,
+    Timeline,
+)
 
 if TYPE_CHECKING:  # an error line must not wait for what these import
     from emogram.compare import Comparison
@@ -335,11 +344,21 @@ def _groups_line(kind: str, groups: Mapping[str, Mapping[str, float]]) -> str:
 def prediction_view(name: str, prediction: Prediction, *, top_k: int | None = None) -> RenderableType:
     """Return the answer for one file, with a bar for each probability, the most probable first."""
     unsure = ("  unsure: below the model's threshold", "yellow") if prediction.abstained else ("", "")
-    table = _table(("emotion", "left"), ("probability", "right"), "")
-    for label, score in _ranked(prediction)[:top_k]:
-        table.add_row(_emotion(label), percent(score), Text(_bar_of(score, 30), style=_COLOURS.get(label, "")))
+    table = _scores_table(_ranked(prediction)[:top_k])
     answer = _emotion(prediction.label, bold=True)
     return Group(Text.assemble(f"{one_line(name)}: ", answer, f" {percent(prediction.confidence)}", unsure), table)
+
+
+def probabilities_table(prediction: Prediction) -> Table:
+    """Return a bar for each probability, in the model's order, so that each stays in its place."""
+    return _scores_table(prediction.scores.items())
+
+
+def _scores_table(scores: Iterable[tuple[str, float]]) -> Table:
+    table = _table(("emotion", "left"), ("probability", "right"), "")
+    for label, score in scores:
+        table.add_row(_emotion(label), percent(score), Text(_bar_of(score, 30), style=_COLOURS.get(label, "")))
+    return table
 
 
 def predictions_table(rows: Sequence[tuple[str, Prediction]], *, top_k: int = 3) -> Table:
@@ -355,6 +374,73 @@ def predictions_table(rows: Sequence[tuple[str, Prediction]], *, top_k: int = 3)
             Text(others),
         )
     return table
+
+
+def timeline_view(name: str, timeline: Timeline, *, most: int = 40) -> RenderableType:
+    """Return where in a recording which emotion is, one line a segment, and what it comes to, for each speaker too."""
+    several = len({segment.channel for segment in timeline.segments}) > 1
+    spoken = any(segment.speaker is not None for segment in timeline.segments)
+    also = [*(["channel"] if several else []), *(["speaker"] if spoken else [])]
+    table = _table(
+        ("from", "right"), ("to", "right"), *also, "emotion", ("confidence", "right"), "", ("speech", "right")
+    )
+    for segment in timeline.segments[:most]:
+        table.add_row(*segment_cells(segment, channel=several, speaker=spoken))
+    left = len(timeline.segments) - most
+    head = f"{one_line(name)}: {duration(timeline.duration_s)}{', partial' if timeline.partial else ''}"
+    lines = [Text(f"... and {left:,} more; --json gives all")] if left > 0 else []
+    return Group(head, table, *lines, summary_view(timeline.summary))
+
+
+def summary_view(summary: Mapping[str, Any]) -> RenderableType:
+    """Return what a recording comes to, and each speaker and channel in it."""
+    return Group(*_summary_lines(summary))
+
+
+def segment_line(segment: Segment) -> Text:
+    """Return one line on a segment, as soon as it has ended."""
+    place = "" if segment.channel is None else f"  channel {segment.channel}"
+    start, end, answer, confidence, bar, _ = segment_cells(segment)
+    times = f"{start.plain:>8} – {end.plain:>8}{place}  "
+    return Text.assemble(times, answer, " " * max(1, 20 - len(answer)), f"{confidence.plain:>7} ", bar)
+
+
+def segment_cells(segment: Segment, *, channel: bool = False, speaker: bool = False) -> list[Text]:
+    """Return the columns of one line on a segment."""
+    said = segment.prediction
+    return [
+        Text(clock(segment.start_s)),
+        Text(clock(segment.end_s)),
+        *([Text("" if segment.channel is None else str(segment.channel))] if channel else []),
+        *([Text(one_line(segment.speaker or ""), overflow="fold")] if speaker else []),
+        Text.assemble(_emotion(said.label, bold=True), (" unsure" if said.abstained else "", "yellow")),
+        Text(percent(said.confidence)),
+        Text(_bar_of(said.confidence, 10), style=_COLOURS.get(said.label, "")),
+        Text(f"{100 * segment.speech_ratio:.0f} %"),
+    ]
+
+
+def clock(seconds: float) -> str:
+    """Return "1:02:03.4", or "2:03.4" below an hour."""
+    tenths = round(10 * seconds)
+    hours, minutes, rest = tenths // 36000, tenths // 600 % 60, tenths % 600 / 10
+    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
+def _summary_lines(summary: Mapping[str, Any]) -> Iterator[Text]:
+    yield _summary_line("in all", summary)
+    for kind in ("speakers", "channels"):
+        for name, values in summary.get(kind, {}).items():
+            yield _summary_line(f"{kind[:-1]} {one_line(name)}", values)
+
+
+def _summary_line(name: str, summary: Mapping[str, Any]) -> Text:
+    if summary["label"] is None:
+        return Text(f"{name}: no speech")
+    shares = sorted(summary["shares"].items(), key=lambda pair: -pair[1])
+    return Text(f"{name}: {duration(summary['speech_s'])} of speech; ").append_text(
+        Text(", ").join(Text.assemble(_emotion(label), f" {percent(share)}") for label, share in shares)
+    )
 
 
 def description_view(description: Description) -> RenderableType:

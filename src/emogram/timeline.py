@@ -79,7 +79,7 @@ def analyze(
         collector = Collector(classifier.labels)
         stopped = None
         total_s = 0 if recording.duration_s is None else round(recording.duration_s)
-        with progress.task(f"analysing {recording.path.name}", total_s, unit="s of sound") as task:
+        with progress.task(f"analysing {recording.path.name}", total_s, unit="s") as task:
             n_told = 0
             try:
                 for block in recording.blocks():

@@ -11,6 +11,7 @@ from typing import Any
 from emogram.bundle import ModelInfo
 from emogram.errors import InputError, SettingsError
 from emogram.files import write_json, writing
+from emogram.live import Event
 from emogram.records import Clip, ConditionScore, CorpusPair, Difference, Prediction, Report, Segment, Timeline
 
 RESULT_SCHEMA = "emogram.result/1"
@@ -96,6 +97,15 @@ def segment_dict(segment: Segment) -> dict[str, Any]:
     speaker = {} if segment.speaker is None else {"speaker": segment.speaker}
     answer = _answer_dict(segment.prediction, speech_ratio=segment.speech_ratio)
     return {**times, "channel": segment.channel, **speaker, **answer}
+
+
+def event_dict(event: Event) -> dict[str, Any]:
+    """Return what live sound gave, ready for JSON: "type" is "window" or "segment", the rest as in a segment."""
+    if isinstance(event, Segment):
+        return {"type": "segment", **segment_dict(event)}
+    window = segment_dict(Segment(event.start_s, event.end_s, event.channel, event.prediction, 1.0, event.speaker))
+    del window["speech_ratio"]  # nobody asked
+    return {"type": "window", **window}
 
 
 def _head(path: str | Path, info: ModelInfo, sha256: str) -> dict[str, Any]:

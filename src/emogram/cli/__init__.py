@@ -7,6 +7,7 @@ line on stderr. Heavy modules are imported inside the commands, so that `--help`
 
 from __future__ import annotations
 
+from emogram.cli.analysing import analyze, listen
 from emogram.cli.data import describe_corpus, list_corpora, spectrograms
 from emogram.cli.entry import add_command, app, corpora_app, main, run
 from emogram.cli.installation import doctor
@@ -30,6 +31,8 @@ for _command in (
     ship,
     spectrograms,
     predict,
+    analyze,
+    listen,
     doctor,
 ):
     add_command(app, _command)

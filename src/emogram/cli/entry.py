@@ -8,7 +8,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -77,6 +77,28 @@ class _Terminated(KeyboardInterrupt):
 def _terminate(number: int, frame: object) -> None:
     _Terminated.came = True  # training answers the interrupt by itself, and the exit code must tell of it later
     raise _Terminated
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether Ctrl-C or SIGTERM came, for work that then ends and keeps what it has.
+
+    The second of them interrupts as always.
+    """
+    came: list[int] = []
+
+    def remember(number: int, frame: object) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+        _Terminated.came = number == signal.SIGTERM
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def interrupted_code() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ import typer
 from emogram.bundle import SHIPPED
 from emogram.cli.entry import PARTLY_FAILED, UNREADABLE
 from emogram.cli.options import Json, ModelName, Shifts
-from emogram.cli.shared import heard, notes, print_json, rich_progress
+from emogram.cli.shared import files_named, heard, names_given, notes, print_json, rich_progress
 from emogram.config import RunConfig
 from emogram.errors import EmogramError, InputError, SettingsError
 
@@ -81,7 +80,7 @@ def predict(
 
         require_plots("drawing pictures")
     classifier = Classifier.load(model, shifts=shifts)
-    clips, failed = _clips_of(_names(files), classifier.info)
+    clips, failed = _clips_of(names_given(files), classifier.info)
     drawings = _drawings(picture, clips)
     done: list[tuple[Clip, Prediction]] = []
     odd: Counter[str] = Counter()
@@ -122,17 +121,6 @@ def predict(
     return PARTLY_FAILED if errors else 0
 
 
-def _names(files: Sequence[str]) -> Iterator[str]:
-    """Yield names as given, and in place of "-" those that stdin holds."""
-    for name in files:
-        if name != "-":
-            yield name
-            continue
-        data = sys.stdin.buffer.read()
-        lines = data.split(b"\0") if b"\0" in data else data.splitlines()
-        yield from (os.fsdecode(line) for line in lines if line.strip())
-
-
 def _clips_of(names: Iterator[str], info: ModelInfo) -> tuple[list[Clip], list[tuple[Clip, EmogramError]]]:
     """Return the clips that names stand for, and the names that stand for none."""
     from emogram.records import Clip
@@ -141,26 +129,10 @@ def _clips_of(names: Iterator[str], info: ModelInfo) -> tuple[list[Clip], list[t
     failed: list[tuple[Clip, EmogramError]] = []
     for name in names:
         try:
-            clips += [Clip(path) for path in _files_of(name, info)]
+            clips += [Clip(path) for path in files_named(name, lambda folder: _files_in(folder, info))]
         except InputError as error:
             failed.append((Clip(Path(name)), error))
     return clips, failed
-
-
-def _files_of(name: str, info: ModelInfo) -> list[Path]:
-    """Return the file of that name, or what a folder or pattern of that name holds for this model."""
-    import glob
-
-    path = Path(name)
-    if path.is_dir():
-        return _files_in(path, info)
-    if path.exists() or not glob.has_magic(name):
-        return [path]  # if it is missing, the classifier says so
-    matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 (absolute patterns)
-    found = [file for match in matches for file in (_files_in(match, info) if match.is_dir() else [match])]
-    if not found:
-        raise InputError(f"{name}: no file matches this pattern")
-    return list(dict.fromkeys(found))
 
 
 def _files_in(folder: Path, info: ModelInfo) -> list[Path]:

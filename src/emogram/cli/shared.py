@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emogram.cli.entry import PARTLY_FAILED
-from emogram.errors import OutputError, SettingsError
+from emogram.errors import InputError, OutputError, SettingsError
 
 if TYPE_CHECKING:
     from emogram.corpora import Corpus
@@ -78,6 +78,37 @@ def file_name(text: str) -> str:
     import re
 
     return re.sub(r"[^\w.]+", "-", text).strip("-.") or "corpus"
+
+
+def names_given(files: Sequence[str]) -> Iterator[str]:
+    """Yield names as given, and in place of "-" those that stdin holds."""
+    for name in files:
+        if name != "-":
+            yield name
+            continue
+        data = sys.stdin.buffer.read()
+        lines = data.split(b"\0") if b"\0" in data else data.splitlines()
+        yield from (os.fsdecode(line) for line in lines if line.strip())
+
+
+def files_named(name: str, files_in: Callable[[Path], list[Path]]) -> list[Path]:
+    """Return the file of that name, or what a folder or pattern of that name holds, as `files_in` finds it in a folder.
+
+    Raises:
+        InputError: The pattern matches nothing, or `files_in` raised it.
+    """
+    import glob
+
+    path = Path(name)
+    if path.is_dir():
+        return files_in(path)
+    if path.exists() or not glob.has_magic(name):
+        return [path]  # if it is missing, whoever opens it says so
+    matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 (absolute patterns)
+    found = [file for match in matches for file in (files_in(match) if match.is_dir() else [match])]
+    if not found:
+        raise InputError(f"{name}: no file matches this pattern")
+    return list(dict.fromkeys(found))
 
 
 def print_json(value: Any) -> None:
