@@ -22,7 +22,7 @@ FLOORS = (
     "errors", "config", "records", "files", "progress", "parallel", "protocols",
     "audio", "silero", "speech", "recordings", "turns", "degrade", "voices", "periodicity", "spectrogram", "features",
     "corpora", "pictures", "dataset", "leaks",
-    "splits", "copies", "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
+    "splits", "copies", "joined", "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
     "metrics", "calibration", "adapt", "familiar", "overview", "plots",
     "bundle", "card", "pretraining", "classifier", "windowing", "smoothing", "live", "timeline", "listening",
     "explanations", "writers", "predictions", "testing", "export", "callbacks",

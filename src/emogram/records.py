@@ -231,6 +231,27 @@ class ExplanationCheck:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A stretch of a recording, and what emotion somebody knows or says it has.
+
+    Attributes:
+        start_s: Start within the recording in seconds, >= 0.
+        end_s: End within the recording in seconds, > `start_s`.
+        label: The emotion.
+        speaker: Who speaks; None where unknown.
+        channel: Which channel, from 0; None where channels are averaged.
+        unsure: True where who says it would rather not; see `Prediction.abstained`.
+    """
+
+    start_s: float
+    end_s: float
+    label: str
+    speaker: str | None = None
+    channel: int | None = None
+    unsure: bool = False
+
+
+@dataclass(frozen=True)
 class CorpusPair:
     """How well what was learnt on one corpus serves on another, on the labels that both have.
 

@@ -36,6 +36,15 @@ from emogram.metrics.scores import (
     risk_coverage,
     uar,
 )
+from emogram.metrics.timelines import (
+    TimelineRules,
+    TimelineScores,
+    events_of,
+    pooled,
+    score_speakers,
+    score_timeline,
+    timeline_interval,
+)
 
 __all__ = [
     "MIN_PROBABILITY",
@@ -46,12 +55,15 @@ __all__ = [
     "IntArray",
     "ReliabilityBins",
     "RiskCoverage",
+    "TimelineRules",
+    "TimelineScores",
     "accuracy",
     "brier",
     "checked",
     "confusion_matrix",
     "describe_resampling",
     "ece",
+    "events_of",
     "interval",
     "judge",
     "macro_f1",
@@ -59,11 +71,15 @@ __all__ = [
     "nll",
     "over_seeds",
     "per_class_scores",
+    "pooled",
     "reliability_bins",
     "resample_speakers",
     "risk_coverage",
+    "score_speakers",
+    "score_timeline",
     "speaker_bootstrap",
     "speaker_genders",
     "speaker_names",
+    "timeline_interval",
     "uar",
 ]
