@@ -21,10 +21,9 @@ SOURCE = Path(emogram.__file__).parent
 FLOORS = (
     "errors", "config", "records", "files", "progress", "parallel", "protocols",
     "audio", "silero", "speech", "recordings", "turns", "degrade", "voices", "periodicity", "spectrogram", "features",
-    "corpora", "pictures", "dataset", "leaks",
-    "splits", "copies", "joined", "balance", "augment", "backend", "losses", "network", "fused", "optimizers", "batches",
-    "metrics", "calibration", "adapt", "familiar", "overview", "plots",
-    "bundle", "card", "pretraining", "classifier", "windowing", "smoothing", "live", "timeline", "listening",
+    "corpora", "pictures", "dataset", "leaks", "splits", "copies", "joined", "balance", "augment", "backend",
+    "losses", "network", "fused", "optimizers", "batches", "metrics", "calibration", "adapt", "familiar", "overview",
+    "plots", "bundle", "card", "pretraining", "classifier", "windowing", "smoothing", "live", "timeline", "listening",
     "explanations", "writers", "predictions", "testing", "export", "callbacks",
     "judging", "adapted",
     "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo",
