@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METHOD_WORDS = {
-    "grad-cam": "Grad-CAM: where the last convolution saw what speaks for the emotion",
+    "grad-cam": "Grad-CAM: where the convolutions saw what speaks for the emotion",
     "occlusion": "Occlusion: where hiding a patch makes the emotion less likely",
 }
 N_COLUMNS = 800  # of the waveform

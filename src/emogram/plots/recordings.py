@@ -17,6 +17,7 @@ from emogram.plots.style import (
     TEXT_SIZE,
     draw_envelope,
     label_colours,
+    length_text,
     new_figure,
     percent_formatter,
     plain,
@@ -26,7 +27,6 @@ from emogram.plots.style import (
     style_frequencies,
     style_times,
     text_colour,
-    time_text,
 )
 from emogram.records import Segment, Timeline
 
@@ -90,11 +90,11 @@ def draw_timeline(timeline: Timeline, recording: Path, *, title: str) -> Figure:
 def _subtitle(timeline: Timeline) -> str:
     partial = "Partial: the analysis ended before the recording did. " if timeline.partial else ""
     if not timeline.segments:
-        return f"{partial}{time_text(timeline.duration_s)}, no segments"
+        return f"{partial}{length_text(timeline.duration_s)}, no segments"
     summary = timeline.summary
     shares = sorted(((share, label) for label, share in summary["shares"].items() if share > 0), reverse=True)
     parts = ", ".join(f"{label} {100 * share:.0f} %" for share, label in shares)
-    spoken = f"{time_text(summary['speech_s'])} of speech in {time_text(timeline.duration_s)}"
+    spoken = f"{length_text(summary['speech_s'])} of speech in {length_text(timeline.duration_s)}"
     return f"{partial}{spoken}; of it {parts}"
 
 

@@ -168,6 +168,11 @@ def time_text(seconds_s: float, *, seconds: bool = False) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{text}" if minutes >= 60 else f"{minutes}:{text}"
 
 
+def length_text(seconds: float) -> str:
+    """Return a length such as "1:15:00", "0:48" or, below ten seconds, "3.2 s"."""
+    return f"{seconds:.1f} s" if seconds < 9.95 else time_text(round(seconds))
+
+
 def add_legend(figure: Figure, axes: Axes) -> None:
     """Put the legend above the plot, where it never hides data, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()

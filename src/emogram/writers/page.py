@@ -16,7 +16,7 @@ from emogram import __version__, spectrogram
 from emogram.errors import AudioError
 from emogram.files import write_text
 from emogram.overview import N_COLUMNS, Overview, overview, scores_over_time
-from emogram.plots.style import TICKS_HZ, label_colours, text_colour, time_text, time_ticks
+from emogram.plots.style import TICKS_HZ, label_colours, length_text, text_colour, time_text, time_ticks
 from emogram.records import Segment, Timeline
 from emogram.writers.annotation import segment_text, track_name, tracks
 from emogram.writers.source import Source
@@ -66,7 +66,7 @@ def _page(timeline: Timeline, source: Source) -> Iterator[str]:
 
 def _facts(timeline: Timeline) -> str:
     channels = "1 channel" if timeline.channels == 1 else f"{timeline.channels} channels"
-    facts = (time_text(timeline.duration_s), f"{timeline.sample_rate:,} Hz", channels)
+    facts = (length_text(timeline.duration_s), f"{timeline.sample_rate:,} Hz", channels)
     return f'<p class="soft">{", ".join(facts)}</p>'
 
 
@@ -76,7 +76,7 @@ def _summary(timeline: Timeline, colours: dict[str, str]) -> Iterator[str]:
         yield "<p>No segments: nothing to tell an emotion from was found.</p>"
         return
     yield (
-        f"<p>Over {time_text(summary['speech_s'])} of speech: <strong>{escape(str(summary['label']))}</strong>, "
+        f"<p>Over {length_text(summary['speech_s'])} of speech: <strong>{escape(str(summary['label']))}</strong>, "
         f"{_percent(summary['confidence'])}. Shares of the spoken time:</p>"
     )
     shares = {label: share for label, share in summary["shares"].items() if share > 0}
@@ -98,7 +98,7 @@ def _groups(kind: str, groups: Mapping[str, Mapping[str, Any]], colours: dict[st
     yield '<th scope="col" class="number">confidence</th></tr></thead><tbody>'
     for name, values in groups.items():
         label = values["label"]
-        spoken, confidence = time_text(values["speech_s"]), _percent(values["confidence"])
+        spoken, confidence = length_text(values["speech_s"]), _percent(values["confidence"])
         yield (
             f'<tr><th scope="row">{escape(str(name))}</th><td class="number">{spoken}</td>'
             f"<td>{_swatch(colours.get(label))}{escape(label)}</td>"
