@@ -15,6 +15,8 @@ from emogram.records import Windows
 from emogram.spectrogram import FloatArray
 
 N_COLUMNS = 1200
+N_SCORE_COLUMNS = 300  # fewer, since colours beside each other must be told apart
+MOMENT_S = 0.25
 N_BANDS = 80
 F_MIN_HZ, F_MAX_HZ = 50.0, 8000.0
 MIN_COLUMN_S = 0.005
@@ -31,6 +33,7 @@ class Overview:
         low: Lowest sample of each channel and column, full scale -1, shape (n_channels, n_columns); NaN where the file
             holds none.
         high: Highest sample, likewise.
+        rms: Root of the mean square of each channel and column, likewise.
         decibels: Mean power of each column and mel band over the channels, shape (n_columns, n_bands), dB re the
             loudest; NaN where the file holds none.
         frequencies_hz: Centre of each band, shape (n_bands,).
@@ -39,6 +42,7 @@ class Overview:
     edges_s: npt.NDArray[np.float64]
     low: FloatArray
     high: FloatArray
+    rms: FloatArray
     decibels: FloatArray
     frequencies_hz: npt.NDArray[np.float64]
 
@@ -67,6 +71,7 @@ def _look(recording: Recording, duration_s: float, n_columns: int) -> Overview:
     borders = np.rint(np.linspace(0.0, duration_s * rate, n_columns + 1)).astype(np.int64)
     low = np.full((n_channels, n_columns), np.nan, np.float32)
     high = np.full((n_channels, n_columns), np.nan, np.float32)
+    squares = np.zeros((n_channels, n_columns))
     frames = _Frames(rate, borders)
     first = 0
     for block in recording.blocks():
@@ -79,9 +84,12 @@ def _look(recording: Recording, duration_s: float, n_columns: int) -> Overview:
         # fmin and fmax pass over NaN, which stands where nothing was seen yet.
         low[:, columns] = np.fmin(low[:, columns], np.minimum.reduceat(block, cuts, axis=0).T)
         high[:, columns] = np.fmax(high[:, columns], np.maximum.reduceat(block, cuts, axis=0).T)
+        squares[:, columns] += np.add.reduceat(np.square(block, dtype=np.float64), cuts, axis=0).T
         frames.take(block)
         first += len(block)
-    return Overview(borders / rate, low, high, frames.decibels(), spectrogram.band_centres_hz(frames.config))
+    n_read = np.clip(first - borders[:-1], 0, np.diff(borders))
+    rms = np.sqrt(squares / np.where(n_read, n_read, np.nan)).astype(np.float32)
+    return Overview(borders / rate, low, high, rms, frames.decibels(), spectrogram.band_centres_hz(frames.config))
 
 
 class _Frames:
@@ -154,18 +162,20 @@ def scores_over_time(windows: Windows, channel: int, edges_s: npt.NDArray[np.flo
     Args:
         windows: The scored windows.
         channel: Which channel's; -1 where channels are averaged.
-        edges_s: Borders of the columns in seconds, shape (n_columns + 1,).
+        edges_s: Borders of the columns in seconds, evenly spaced, shape (n_columns + 1,).
     """
-    chosen = windows.channel == channel
     n_columns = len(edges_s) - 1
-    middles = (edges_s[:-1] + edges_s[1:]) / 2
-    first = np.searchsorted(middles, windows.start_s[chosen])
-    last = np.searchsorted(middles, windows.end_s[chosen])
-    scores = windows.scores[chosen].astype(np.float64)
-    counted = np.column_stack([scores, np.ones(len(scores))])
-    change = np.zeros((n_columns + 1, counted.shape[1]))
-    np.add.at(change, first, counted)
-    np.add.at(change, last, -counted)
-    total = np.cumsum(change, axis=0)[:n_columns]
+    # At moments fine enough that no window falls between two of them; then the mean over those where there is any.
+    n_moments = max(1, int(np.ceil((edges_s[-1] - edges_s[0]) / n_columns / MOMENT_S)))
+    inside = (np.arange(n_moments) + 0.5) / n_moments
+    moments = (edges_s[:-1, np.newaxis] + inside * np.diff(edges_s)[:, np.newaxis]).ravel()
+    chosen = windows.channel == channel
+    counted = np.column_stack([windows.scores[chosen].astype(np.float64), np.ones(int(chosen.sum()))])
+    change = np.zeros((len(moments) + 1, counted.shape[1]))
+    np.add.at(change, np.searchsorted(moments, windows.start_s[chosen]), counted)
+    np.add.at(change, np.searchsorted(moments, windows.end_s[chosen]), -counted)
+    total = np.cumsum(change, axis=0)[:-1]
     count = np.rint(total[:, -1:])
-    return np.where(count > 0, total[:, :-1] / np.maximum(count, 1), np.nan)
+    means = np.where(count > 0, total[:, :-1] / np.maximum(count, 1), 0.0).reshape(n_columns, n_moments, -1)
+    there = (count > 0).reshape(n_columns, n_moments, 1).sum(axis=1)
+    return np.where(there > 0, means.sum(axis=1) / np.maximum(there, 1), np.nan)

@@ -1,9 +1,12 @@
-"""Where the last convolution saw what spoke for an answer; needs the Keras network.
+"""Where the convolutions saw what spoke for an answer; needs the Keras network.
 
 Grad-CAM: R. R. Selvaraju et al., "Grad-CAM: Visual explanations from deep networks via gradient-based localization",
-ICCV 2017, arXiv:1610.02391. It weighs each channel by the mean of its gradient over all places, which is true only
-where the network then averages over all places. `emonet` keeps frequencies apart, so the gradient of each place weighs
-that place, which is true of both: R. L. Draelos and L. Carin, "HiResCAM", arXiv:2011.08891.
+ICCV 2017, arXiv:1610.02391, with two changes. It weighs each channel by the mean of its gradient over all places, which
+is true only where the network then averages over all places; `emonet` keeps frequencies apart, so the gradient of each
+place weighs that place: R. L. Draelos and L. Carin, "HiResCAM", arXiv:2011.08891. And it looks into the last
+convolution, where `emonet` has four bands left; here it is the last one that tells `MIN_BANDS` apart. On eight clips of
+RAVDESS by actors never heard, the mean probability while ever more is hidden was 0.51 as published, 0.41 with the first
+change and 0.23 with both; 0.27 if the loudest is hidden first.
 """
 
 from __future__ import annotations
@@ -24,9 +27,11 @@ if TYPE_CHECKING:
 
 Tensor = Any
 
+MIN_BANDS = 16
+
 
 def grad_cam(bundle: Bundle, heard: Heard, labels: Sequence[int]) -> FloatArray:
-    """Return where the last convolution saw what raises the logit of each label.
+    """Return where the convolutions saw what raises the logit of each label.
 
     Args:
         bundle: The model, with its Keras network.
@@ -34,8 +39,9 @@ def grad_cam(bundle: Bundle, heard: Heard, labels: Sequence[int]) -> FloatArray:
         labels: Places of the labels to explain.
 
     Returns:
-        Shape (n_labels, n_frames, n_mels): activation times gradient, summed over channels, as coarse as the last
-        convolution and smoothed between its cells; below 0 where it speaks against the label. The scale means nothing.
+        Shape (n_labels, n_frames, n_mels): activation times gradient, summed over channels, as coarse as the
+        layer that is looked into and smoothed between its cells; below 0 where it speaks against the label. The scale
+        means nothing.
 
     Raises:
         ModelError: The bundle holds no Keras network, or one without convolutions.
@@ -43,7 +49,7 @@ def grad_cam(bundle: Bundle, heard: Heard, labels: Sequence[int]) -> FloatArray:
     from emogram.backend import keras
 
     network = keras.saving.load_model(bundle.file(KERAS_FILE), compile=False)
-    layer = _last_place(network, bundle)
+    layer = _place_layer(network, bundle)
     answer = network.layers[-1]
     given = heard.inputs(heard.scaled[np.newaxis])
     seen = keras.Model(network.inputs, layer.output)
@@ -66,14 +72,16 @@ def grad_cam(bundle: Bundle, heard: Heard, labels: Sequence[int]) -> FloatArray:
     return np.stack(maps).astype(np.float32)
 
 
-def _last_place(network: keras.Model, bundle: Bundle) -> keras.layers.Layer:
-    """Return the last layer whose output still lies in time and frequency: what the convolutions made, pooled."""
+def _place_layer(network: keras.Model, bundle: Bundle) -> keras.layers.Layer:
+    """Return the last layer, not before the first convolution, that tells `MIN_BANDS` and more apart, or the most."""
     from emogram.backend import keras
 
-    there = [layer for layer in network.layers if len(layer.output.shape) == 4 and layer.output.shape[2] != 1]
-    if not any(isinstance(layer, keras.layers.Conv2D) for layer in there):
+    first = next((i for i, layer in enumerate(network.layers) if isinstance(layer, keras.layers.Conv2D)), None)
+    if first is None:
         raise ModelError(f"{bundle.folder}: its network has no convolution to look into; say --method occlusion")
-    return there[-1]
+    in_place = [layer for layer in network.layers[first:] if len(layer.output.shape) == 4]
+    wanted = min(MIN_BANDS, max(layer.output.shape[2] for layer in in_place))
+    return [layer for layer in in_place if layer.output.shape[2] >= wanted][-1]
 
 
 def _gradient(function: Callable[[Tensor], Tensor], x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

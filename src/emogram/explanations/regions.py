@@ -8,6 +8,8 @@ import numpy as np
 
 from emogram.records import Explanation
 
+MIN_SHARE = 0.02  # of all that spoke for a label; less is not worth a word
+
 
 @dataclass(frozen=True)
 class Region:
@@ -59,4 +61,4 @@ def regions(explanation: Explanation, place: int, *, most: int = 3) -> list[Regi
                 share=float(map_[numbered == number].sum()) / total,
             )
         )
-    return sorted(found, key=lambda region: -region.share)[:most]
+    return sorted([region for region in found if region.share >= MIN_SHARE], key=lambda region: -region.share)[:most]

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METHOD_WORDS = {
-    "grad-cam": "Grad-CAM: where the last convolution saw what speaks for the emotion",
+    "grad-cam": "Grad-CAM: where the convolutions saw what speaks for the emotion",
     "occlusion": "Occlusion: where hiding a patch makes the emotion less likely",
 }
 N_COLUMNS = 800  # of the waveform
+FULL_COLOUR = 0.995  # share of the maps below the strongest colour
 
 
 def explanation(explanation: Explanation, path: Path, *, title: str) -> None:
@@ -67,7 +68,8 @@ def draw_explanation(explanation: Explanation, *, title: str) -> Figure:
     )[:, 0]
     end_s = explanation.start_s + len(explanation.waveform) / explanation.sample_rate
     _draw_waveform(panels[0], explanation)
-    limit = max(float(np.abs(explanation.maps).max()), 1e-12)
+    # Not the greatest of all, or one hot spot would leave the rest of the maps white.
+    limit = max(float(np.quantile(np.abs(explanation.maps), FULL_COLOUR)), 1e-12)
     image: Any = None
     for place, label in enumerate(explanation.labels):
         axes = panels[1 + place]
@@ -97,7 +99,9 @@ def _draw_waveform(axes: Axes, explanation: Explanation) -> None:
     borders = np.unique(np.linspace(0, n_samples, min(N_COLUMNS, n_samples) + 1).astype(int))
     low = np.minimum.reduceat(explanation.waveform, borders[:-1])
     high = np.maximum.reduceat(explanation.waveform, borders[:-1])
-    draw_envelope(axes, explanation.start_s + borders / explanation.sample_rate, low, high)
+    squares = np.add.reduceat(np.square(explanation.waveform), borders[:-1])
+    rms = np.sqrt(squares / np.diff(borders)).astype(np.float32)
+    draw_envelope(axes, explanation.start_s + borders / explanation.sample_rate, low, high, rms)
     axes.set_ylabel("waveform", size=SMALL_SIZE)
 
 

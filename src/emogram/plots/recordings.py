@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from emogram.overview import N_COLUMNS, Overview, overview, scores_over_time
+from emogram.overview import N_SCORE_COLUMNS, Overview, overview, scores_over_time
 from emogram.plots.style import (
     GREY,
     INK,
@@ -17,6 +17,7 @@ from emogram.plots.style import (
     TEXT_SIZE,
     draw_envelope,
     label_colours,
+    length_text,
     new_figure,
     percent_formatter,
     plain,
@@ -26,7 +27,6 @@ from emogram.plots.style import (
     style_frequencies,
     style_times,
     text_colour,
-    time_text,
 )
 from emogram.records import Segment, Timeline
 
@@ -90,11 +90,11 @@ def draw_timeline(timeline: Timeline, recording: Path, *, title: str) -> Figure:
 def _subtitle(timeline: Timeline) -> str:
     partial = "Partial: the analysis ended before the recording did. " if timeline.partial else ""
     if not timeline.segments:
-        return f"{partial}{time_text(timeline.duration_s)}, no segments"
+        return f"{partial}{length_text(timeline.duration_s)}, no segments"
     summary = timeline.summary
     shares = sorted(((share, label) for label, share in summary["shares"].items() if share > 0), reverse=True)
     parts = ", ".join(f"{label} {100 * share:.0f} %" for share, label in shares)
-    spoken = f"{time_text(summary['speech_s'])} of speech in {time_text(timeline.duration_s)}"
+    spoken = f"{length_text(summary['speech_s'])} of speech in {length_text(timeline.duration_s)}"
     return f"{partial}{spoken}; of it {parts}"
 
 
@@ -127,13 +127,14 @@ def _draw_spectrogram(axes: Axes, sound: Overview) -> None:
 def _draw_waveform(axes: Axes, sound: Overview, channel: int, name: str) -> None:
     chosen = slice(None) if channel < 0 else slice(channel, channel + 1)
     low, high = np.fmin.reduce(sound.low[chosen], axis=0), np.fmax.reduce(sound.high[chosen], axis=0)
-    draw_envelope(axes, sound.edges_s, low, high)
+    rms = np.sqrt(np.mean(np.square(sound.rms[chosen]), axis=0))
+    draw_envelope(axes, sound.edges_s, low, high, rms)
     axes.set_ylabel(name or "waveform", size=SMALL_SIZE)
 
 
 def _draw_stack(axes: Axes, timeline: Timeline, channel: int, colours: dict[str, str]) -> None:
     """Draw the mean of the windows over each moment, stacked; grey where nobody speaks."""
-    edges = np.linspace(0.0, timeline.duration_s, N_COLUMNS + 1)
+    edges = np.linspace(0.0, timeline.duration_s, N_SCORE_COLUMNS + 1)
     tops = np.cumsum(scores_over_time(timeline.windows, channel, edges), axis=1)
     bottom: npt.NDArray[np.float64] = np.where(np.isnan(tops[:, 0]), np.nan, 0.0)
     axes.set_facecolor("#F2F2F2")
@@ -156,15 +157,16 @@ def _draw_strip(axes: Axes, segments: list[Segment], name: str, colours: dict[st
     for segment in segments:
         said = segment.prediction
         width = segment.end_s - segment.start_s
+        inches = width / duration_s * WIDTH
         axes.broken_barh(
             [(segment.start_s, width)],
             (0.0, 1.0),
             facecolor=colours[said.label],
             edgecolor="white",
-            lw=0.4,
+            lw=0.4 if inches > 0.05 else 0.0,  # narrow ones would be all edge
             hatch="////" if said.abstained else None,
         )
-        if width / duration_s * WIDTH * 14 > len(said.label):  # about 14 letters fit in an inch
+        if inches * 14 > len(said.label):  # about 14 letters fit in an inch
             axes.text(
                 segment.start_s + width / 2,
                 0.47,

@@ -22,6 +22,7 @@ TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
 SECONDS_UP_TO = 120.0  # longer time axes count minutes
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+LIGHT_BLUE = "#8FC3E8"
 INK, GREY, PALE = "#222222", "#666666", "#D9D9D9"
 GROUP_COLOURS = (PURPLE, BLUE, GREEN, VERMILION)
 
@@ -93,17 +94,23 @@ def style_times(axes: Axes, start_s: float, end_s: float) -> None:
 
 
 def draw_envelope(
-    axes: Axes, edges_s: npt.NDArray[np.float64], low: npt.NDArray[np.float32], high: npt.NDArray[np.float32]
+    axes: Axes,
+    edges_s: npt.NDArray[np.float64],
+    low: npt.NDArray[np.float32],
+    high: npt.NDArray[np.float32],
+    rms: npt.NDArray[np.float32],
 ) -> None:
-    """Draw a waveform as the band between its lowest and highest samples, around the middle.
+    """Draw a waveform: the band between its lowest and highest samples, and how loud it is within.
 
     Args:
         axes: Where.
         edges_s: Borders of the columns, shape (n_columns + 1,).
         low: Lowest sample of each, shape (n_columns,); NaN where there is none.
         high: Highest sample.
+        rms: Root of the mean square.
     """
-    axes.stairs(high, edges_s, baseline=low, fill=True, color=BLUE, lw=0.3, ec=BLUE)
+    axes.stairs(high, edges_s, baseline=low, fill=True, color=LIGHT_BLUE, lw=0.3, ec=LIGHT_BLUE)
+    axes.stairs(np.minimum(rms, high), edges_s, baseline=np.maximum(-rms, low), fill=True, color=BLUE, lw=0.0)
     peak = max(float(np.nanmax(np.abs([low, high]), initial=0.0)), 1e-9)
     axes.set_ylim(-1.05 * peak, 1.05 * peak)
     axes.set_yticks([])
@@ -166,6 +173,11 @@ def time_text(seconds_s: float, *, seconds: bool = False) -> str:
     minutes, rest = divmod(hundredths, 6000)
     text = f"{rest // 100:02d}" + (f".{rest % 100:02d}" if rest % 100 else "")
     return f"{minutes // 60}:{minutes % 60:02d}:{text}" if minutes >= 60 else f"{minutes}:{text}"
+
+
+def length_text(seconds: float) -> str:
+    """Return a length such as "1:15:00", "0:48" or, below ten seconds, "3.2 s"."""
+    return f"{seconds:.1f} s" if seconds < 9.95 else time_text(round(seconds))
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from emogram import __version__, spectrogram
 from emogram.errors import AudioError
 from emogram.files import write_text
-from emogram.overview import N_COLUMNS, Overview, overview, scores_over_time
-from emogram.plots.style import TICKS_HZ, label_colours, text_colour, time_text, time_ticks
+from emogram.overview import N_SCORE_COLUMNS, Overview, overview, scores_over_time
+from emogram.plots.style import TICKS_HZ, label_colours, length_text, text_colour, time_text, time_ticks
 from emogram.records import Segment, Timeline
+from emogram.spectrogram import FloatArray
 from emogram.writers.annotation import segment_text, track_name, tracks
 from emogram.writers.source import Source
 from emogram.writers.text import one_line
@@ -66,7 +67,7 @@ def _page(timeline: Timeline, source: Source) -> Iterator[str]:
 
 def _facts(timeline: Timeline) -> str:
     channels = "1 channel" if timeline.channels == 1 else f"{timeline.channels} channels"
-    facts = (time_text(timeline.duration_s), f"{timeline.sample_rate:,} Hz", channels)
+    facts = (length_text(timeline.duration_s), f"{timeline.sample_rate:,} Hz", channels)
     return f'<p class="soft">{", ".join(facts)}</p>'
 
 
@@ -76,7 +77,7 @@ def _summary(timeline: Timeline, colours: dict[str, str]) -> Iterator[str]:
         yield "<p>No segments: nothing to tell an emotion from was found.</p>"
         return
     yield (
-        f"<p>Over {time_text(summary['speech_s'])} of speech: <strong>{escape(str(summary['label']))}</strong>, "
+        f"<p>Over {length_text(summary['speech_s'])} of speech: <strong>{escape(str(summary['label']))}</strong>, "
         f"{_percent(summary['confidence'])}. Shares of the spoken time:</p>"
     )
     shares = {label: share for label, share in summary["shares"].items() if share > 0}
@@ -98,7 +99,7 @@ def _groups(kind: str, groups: Mapping[str, Mapping[str, Any]], colours: dict[st
     yield '<th scope="col" class="number">confidence</th></tr></thead><tbody>'
     for name, values in groups.items():
         label = values["label"]
-        spoken, confidence = time_text(values["speech_s"]), _percent(values["confidence"])
+        spoken, confidence = length_text(values["speech_s"]), _percent(values["confidence"])
         yield (
             f'<tr><th scope="row">{escape(str(name))}</th><td class="number">{spoken}</td>'
             f"<td>{_swatch(colours.get(label))}{escape(label)}</td>"
@@ -113,7 +114,7 @@ def _charts(timeline: Timeline, source: Source, colours: dict[str, str]) -> Iter
         sound = overview(source.recording, duration_s=timeline.duration_s)
     except AudioError as error:
         yield f'<p class="soft">Without waveform and spectrogram: {escape(one_line(str(error)))}</p>'
-    edges = np.linspace(0.0, timeline.duration_s, N_COLUMNS + 1)
+    edges = np.linspace(0.0, timeline.duration_s, N_SCORE_COLUMNS + 1)
     yield '<fieldset class="zoom"><legend>Zoom</legend>'
     for zoom in (1, 4, 16):
         checked = " checked" if zoom == 1 else ""
@@ -145,15 +146,21 @@ def _waveform(sound: Overview, channel: int, of: str) -> Iterator[str]:
     else:
         low, high = sound.low[channel], sound.high[channel]
     peak = max(float(np.nanmax(np.abs([low, high]), initial=0.0)), 1e-9)
-    middle = 50.0
-    shapes = [
-        f"M{x} {middle - 48 * top / peak - 0.4:.1f}h1V{middle - 48 * bottom / peak + 0.4:.1f}h-1z"
+    rms = np.sqrt(np.mean(np.square(sound.rms if channel < 0 else sound.rms[[channel]]), axis=0))
+    bands = (("peak", low / peak, high / peak), ("loud", -rms / peak, rms / peak))
+    paths = [f'<path class="{name}" d="{_bars(bottom, top)}"/>' for name, bottom, top in bands]
+    yield f"<h3>Waveform{of}</h3>"
+    svg = _svg(len(low), 100, f"Waveform{of}", "".join(paths))
+    yield f'<div class="panel wave">{svg}</div>'
+
+
+def _bars(low: FloatArray, high: FloatArray) -> str:
+    """Return a path of one bar for each column, between -1 and 1 of a height of 100."""
+    return "".join(
+        f"M{x} {50 - 48 * top - 0.4:.1f}h1V{50 - 48 * bottom + 0.4:.1f}h-1z"
         for x, (bottom, top) in enumerate(zip(low, high, strict=True))
         if not np.isnan(top)
-    ]
-    yield f"<h3>Waveform{of}</h3>"
-    svg = _svg(len(low), 100, f"Waveform{of}", f'<path d="{"".join(shapes)}"/>')
-    yield f'<div class="panel wave">{svg}</div>'
+    )
 
 
 def _spectrogram(sound: Overview) -> Iterator[str]:
