@@ -73,7 +73,7 @@ def test_explain_prints_json_that_says_what_python_says(run, model, clip):
     assert 0 <= facts["check"]["deletion_area"] <= 1
     for each in facts["labels"]:
         for region in each["regions"]:
-            assert 0.5 <= region["start_s"] < region["end_s"] <= 1.6
+            assert 0.5 <= region["start_s"] < region["end_s"] <= 1.5
 
 
 def test_explain_prints_its_check(run, model, clip):

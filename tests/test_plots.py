@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from PIL import Image
 
 from emogram import metrics, plots
@@ -62,7 +63,7 @@ def report():
 
 def all_texts(figure):
     figure.draw_without_rendering()
-    return [text.get_text() for text in figure.findobj(match=lambda artist: hasattr(artist, "get_text"))]
+    return [text.get_text() for text in figure.findobj(Text)]
 
 
 def legend_texts(axes):

@@ -151,7 +151,7 @@ def trim(decibels: FloatArray, trim_db: float) -> FloatArray:
         decibels: Log-mel, shape (n_frames, n_mels), dB.
         trim_db: Distance in dB, >= 0; 0 cuts nothing.
     """
-    return decibels[loud_frames(decibels, trim_db)]
+    return decibels if trim_db == 0.0 else decibels[loud_frames(decibels, trim_db)]
 
 
 def loud_frames(decibels: FloatArray, trim_db: float) -> slice:
