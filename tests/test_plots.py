@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -7,14 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from PIL import Image
 
 from emogram import metrics, plots
 from emogram.config import SpectrogramConfig
 from emogram.errors import MissingExtraError, OutputError, SettingsError
-from emogram.records import Clip, CorpusPair, Difference, Prediction, Report
-from emogram.spectrogram import log_mel
+from emogram.plots.style import EMOTION_COLOURS, label_colours, length_text, time_text, time_ticks
+from emogram.records import (
+    Clip,
+    CorpusPair,
+    Difference,
+    Explanation,
+    Prediction,
+    Report,
+    Segment,
+    Timeline,
+    Windows,
+)
+from emogram.spectrogram import band_centres_hz, log_mel
 
 LABELS = ("angry", "calm", "happy")
 COUNTS = np.array([[6, 1, 1], [2, 2, 0], [0, 1, 3]])
@@ -49,7 +63,7 @@ def report():
 
 def all_texts(figure):
     figure.draw_without_rendering()
-    return [text.get_text() for text in figure.findobj(match=lambda artist: hasattr(artist, "get_text"))]
+    return [text.get_text() for text in figure.findobj(Text)]
 
 
 def legend_texts(axes):
@@ -452,3 +466,134 @@ def test_pairs_of_corpora_are_coloured_by_what_lies_above_chance(tmp_path):
 
 def test_pairs_without_a_corpus_on_itself_say_that_rows_are_labels():
     assert "labels of (all others trained)" in all_texts(plots.draw_corpus_pairs(corpus_pairs()[1:], title="t"))
+
+
+# ---------------------------------------------------------------- recordings and explanations
+
+
+def made_timeline(duration_s=30.0, *, channels=(-1,), n_segments=3, abstained=False, partial=False):
+    """A timeline of equal segments, of each channel; the middle third of each has no window."""
+    length = duration_s / n_segments
+    said = Prediction("happy", {"angry": 0.2, "calm": 0.1, "happy": 0.7}, 0.7, abstained)
+    segments = [
+        Segment(length * i, length * (i + 0.9), None if channel < 0 else channel, said, 0.9)
+        for i in range(n_segments)
+        for channel in channels
+    ]
+    starts = np.array([length * i for _ in channels for i in range(n_segments)])
+    scores = np.tile(np.float32([0.2, 0.1, 0.7]), (len(starts), 1))
+    windows = Windows(LABELS, starts, starts + length / 3, np.repeat(channels, n_segments), scores)
+    shares = {"angry": 0.0, "calm": 0.0, "happy": 1.0, "unsure": 0.0}
+    summary = {"label": "happy", "confidence": 0.7, "speech_s": 27.0, "scores": said.scores, "shares": shares}
+    return Timeline(tuple(segments), windows, duration_s, 8000, len(channels), summary, (), partial)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, (8000 * 30, 2)), 8000)
+    return path
+
+
+def test_a_timeline_shows_probabilities_where_they_were_heard_and_names_every_label(recording, tmp_path):
+    figure = plots.draw_timeline(made_timeline(), recording, title="a $5 call.wav")
+    texts = all_texts(figure)
+    assert {"angry", "calm", "happy", "unsure", "time (s)"} <= set(texts)
+    assert "0:27 of speech in 0:30; of it happy 100 %" in texts
+    spectrogram, _, stack, strip = figure.axes
+    assert spectrogram.images[0].get_array().shape == (80, 1200)
+    assert {axes.get_xlim() for axes in figure.axes} == {(0.0, 30.0)}
+    tops = [patch.get_data().values for patch in stack.patches]
+    heard = ~np.isnan(tops[0])
+    assert heard.mean() == pytest.approx(1 / 3, abs=0.02)
+    np.testing.assert_allclose([top[heard].mean() for top in tops], [0.2, 0.3, 1.0], rtol=1e-6)
+    assert [to_hex(patch.get_facecolor()) for patch in stack.patches] == ["#d55e00", "#56b4e9", "#f0e442"]
+    assert len(strip.collections) == 3
+    assert outside(figure) == []
+    plots.timeline(made_timeline(), recording, tmp_path / "out.png", title="t")
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.format == "PNG"
+
+
+def test_channels_stand_apart_and_too_many_are_named(recording):
+    two = plots.draw_timeline(made_timeline(channels=(0, 1)), recording, title="t")
+    assert len(two.axes) == 1 + 2 * 3
+    assert {"channel 0", "channel 1"} <= set(all_texts(two))
+    many = made_timeline(channels=tuple(range(6)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emogram.plots.recordings._draw_waveform", lambda *_: None)  # the file has two channels
+        assert any(
+            "first 4 of 6 channels" in text for text in all_texts(plots.draw_timeline(many, recording, title="t"))
+        )
+
+
+def test_unsure_segments_are_hatched_and_a_partial_timeline_says_so(recording):
+    figure = plots.draw_timeline(made_timeline(abstained=True, partial=True), recording, title="t")
+    assert all(bar.get_hatch() for bar in figure.axes[-1].collections)
+    assert any(text.startswith("Partial") for text in all_texts(figure))
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(0, 0.5), (0, 9.7), (30, 90), (0, 3600), (0, 86400), (5.03, 5.05)])
+def test_time_ticks_are_round_few_and_inside(start_s, end_s):
+    ticks = time_ticks(start_s, end_s, most=10)
+    assert 2 <= len(ticks) <= 10
+    assert all(start_s - 1e-9 <= tick <= end_s + 1e-9 for tick in ticks)
+    assert len(set(ticks.values())) == len(ticks)
+
+
+def test_times_are_written_as_people_read_them():
+    assert [time_text(seconds) for seconds in (0, 5.25, 59.999, 75, 3725.5, 90000)] == [
+        "0:00", "0:05.25", "1:00", "1:15", "1:02:05.50", "25:00:00",
+    ]  # fmt: skip
+    assert [length_text(seconds) for seconds in (3.21, 9.99, 61.4)] == ["3.2 s", "0:10", "1:01"]
+
+
+def test_every_label_has_a_colour_of_its_own_up_to_eight():
+    for labels in (tuple(EMOTION_COLOURS), ("angry", "bored", "tired"), tuple("abcdefgh")):
+        assert len(set(label_colours(labels).values())) == len(labels)
+    assert label_colours(("bored", "angry"))["angry"] == EMOTION_COLOURS["angry"]
+    assert len(label_colours(tuple("abcdefghij"))) == 10
+
+
+def made_explanation(method="occlusion"):
+    config = SpectrogramConfig()
+    maps = np.zeros((2, 100, 64), np.float32)
+    maps[0, 40:60, 20:30] = 1.0
+    maps[1, 40:60, 20:30] = -0.5
+    return Explanation(
+        prediction=Prediction("angry", {"angry": 0.8, "calm": 0.2}, 0.8),
+        labels=("angry", "calm"),
+        maps=maps,
+        times_s=2.5 + np.arange(100) * 0.012,
+        frequencies_hz=band_centres_hz(config),
+        spectrogram=np.random.default_rng(0).uniform(0, 1, (100, 64)).astype(np.float32),
+        waveform=np.random.default_rng(1).normal(0, 0.1, 32000).astype(np.float32),
+        sample_rate=16000,
+        start_s=2.0,
+        method=method,
+    )
+
+
+def test_an_explanation_has_seconds_and_hertz_and_one_panel_for_each_label(tmp_path):
+    figure = plots.draw_explanation(made_explanation(), title="clip.wav")
+    texts = all_texts(figure)
+    assert {"Why angry, 80.0 %", "angry, 80.0 %", "calm, 20.0 %", "time (s)", "frequency (Hz)", "4,000"} <= set(texts)
+    _, first, second, _ = figure.axes
+    assert first.get_xlim() == (2.0, 4.0)
+    left, right, low, high = first.images[1].get_extent()
+    assert (left, right) == pytest.approx((2.494, 3.694))
+    assert (low, high) == (-0.5, 63.5)
+    array = first.images[1].get_array()
+    frame, band = 50, 25
+    assert array[band, frame] == 1.0
+    assert second.images[1].get_array()[band, frame] == -0.5
+    assert first.images[1].get_clim() == second.images[1].get_clim()
+    assert outside(figure) == []
+    plots.explanation(made_explanation("grad-cam"), tmp_path / "why.png", title="clip.wav")
+    with Image.open(tmp_path / "why.png") as image:
+        assert image.format == "PNG"
+
+
+def test_an_explanation_without_anything_in_it_is_drawn_too():
+    flat = dataclasses.replace(made_explanation(), maps=np.zeros((2, 100, 64), np.float32))
+    plots.draw_explanation(flat, title="t").draw_without_rendering()

@@ -107,6 +107,7 @@ def examples() -> list[tuple[str, str, object]]:
         "network": ("baseline", "baseline"),
         "protocol": ("random80", "random80"),
         "win_length": ("256", 256),
+        "periodicity_bands": ("48", 48),
         "n_fft": ("1024", 1024),
         "f_max_hz": ("4000", 4000.0),
     }

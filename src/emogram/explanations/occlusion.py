@@ -20,6 +20,8 @@ PATCH_S = 0.2  # about a syllable
 PATCH_HZ = 400.0  # at 1 kHz: about a formant, eight bands of the default 64
 SHORTEST_PATCH_S = 0.02
 
+TINY = 1e-12  # below it a probability says nothing
+
 _BATCH = 32
 
 
@@ -81,9 +83,12 @@ def bands_of(patch_hz: float, config: SpectrogramConfig) -> int:
 
 
 def log_odds(probabilities: Probabilities) -> npt.NDArray[np.float64]:
-    """Return log(p / (1 - p)), with probabilities kept a millionth away from 0 and 1."""
-    safe = np.clip(probabilities, 1e-6, 1 - 1e-6)
-    return np.log(safe) - np.log1p(-safe)
+    """Return log(p / (1 - p)) of each label, same shape (n, n_labels).
+
+    1 - p is summed from the other labels, which keep their digits where p is so near 1 that it has none left.
+    """
+    others = probabilities @ (1.0 - np.eye(probabilities.shape[1]))
+    return np.log(np.maximum(probabilities, TINY)) - np.log(np.maximum(others, TINY))
 
 
 def _stretches(size: int, width: int) -> Iterator[slice]:

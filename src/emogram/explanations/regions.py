@@ -50,12 +50,13 @@ def regions(explanation: Explanation, place: int, *, most: int = 3) -> list[Regi
     numbered, _ = ndimage.label(map_ >= explanation.mark_level(place))
     total = float(map_[map_ > 0].sum())
     half_s = float(np.diff(explanation.times_s).mean()) / 2 if len(explanation.times_s) > 1 else 0.0
+    end_s = explanation.start_s + len(explanation.waveform) / explanation.sample_rate
     found = []
     for number, (frames, bands) in enumerate(ndimage.find_objects(numbered), start=1):
         found.append(
             Region(
-                start_s=max(0.0, float(explanation.times_s[frames.start]) - half_s),
-                end_s=float(explanation.times_s[frames.stop - 1]) + half_s,
+                start_s=max(explanation.start_s, float(explanation.times_s[frames.start]) - half_s),
+                end_s=min(end_s, float(explanation.times_s[frames.stop - 1]) + half_s),
                 low_hz=float(explanation.frequencies_hz[bands.start]),
                 high_hz=float(explanation.frequencies_hz[bands.stop - 1]),
                 share=float(map_[numbered == number].sum()) / total,

@@ -25,6 +25,7 @@ from emogram.writers.text import one_line
 
 RANGE_DB = 70.0  # of the spectrogram, below the loudest
 MAX_TICKS = 9
+UNSURE = "unsure"
 
 _STYLE = Path(__file__).with_name("page.css")
 
@@ -82,7 +83,7 @@ def _summary(timeline: Timeline, colours: dict[str, str]) -> Iterator[str]:
     )
     shares = {label: share for label, share in summary["shares"].items() if share > 0}
     bars = "".join(
-        f'<div style="width:{100 * share:.2f}%;background:{colours.get(label, "#d9d9d9")}"></div>'
+        f'<div style="width:{100 * share:.2f}%;background:{colours.get(label, "var(--line)")}"></div>'
         for label, share in shares.items()
     )
     yield f'<div class="shares" aria-hidden="true">{bars}</div>'
@@ -120,7 +121,7 @@ def _charts(timeline: Timeline, source: Source, colours: dict[str, str]) -> Iter
         checked = " checked" if zoom == 1 else ""
         yield f'<label><input type="radio" name="zoom" id="zoom{zoom}"{checked}> {zoom}×</label>'
     yield "</fieldset>"
-    yield _legend({label: escape(label) for label in colours}, colours)
+    yield _legend({label: escape(label) for label in colours} | {UNSURE: "hatched: unsure"}, colours)
     yield '<div class="charts" tabindex="0" role="region" aria-label="Charts over time"><div class="sheet">'
     if sound is not None:
         yield from _spectrogram(sound)
@@ -168,7 +169,7 @@ def _spectrogram(sound: Overview) -> Iterator[str]:
     yield "<h3>Spectrogram</h3>"
     yield f'<div class="panel spectrogram"><img alt="Spectrogram" src="data:image/png;base64,{picture}">'
     places = np.arange(len(sound.frequencies_hz))
-    for tick in TICKS_HZ:
+    for tick in TICKS_HZ[1:]:  # the first two would overlap
         if sound.frequencies_hz[0] <= tick <= sound.frequencies_hz[-1]:
             height = (np.interp(tick, sound.frequencies_hz, places) + 0.5) / len(places)
             yield f'<span style="bottom:{100 * height:.1f}%">{tick / 1000:g} kHz</span>'
@@ -235,8 +236,8 @@ def _strip(segments: Sequence[Segment], duration_s: float, title: str, colours: 
         classes = ' class="unsure"' if segment.prediction.abstained else ""
         yield (
             f'<div{classes} style="left:{left:.3f}%;width:{width:.3f}%;background-color:{colour};color:'
-            f'{_text_on(colour)}" title="{text} {_percent(segment.prediction.confidence)}, {times}"><span>{text}'
-            "</span></div>"
+            f'{_text_on(colour)}" title="{text} {_percent(segment.prediction.confidence)}, {times}"><span>'
+            f"{escape(segment.prediction.label)}</span></div>"
         )
     yield "</div>"
 
@@ -273,12 +274,13 @@ def _numeric(column: str) -> str:
 
 
 def _legend(texts: dict[str, str], colours: dict[str, str]) -> str:
+    """Name colours; what has none of its own gets that of "unsure"."""
     items = "".join(f"<li>{_swatch(colours.get(label))}{text}</li>" for label, text in texts.items())
     return f'<ul class="legend">{items}</ul>'
 
 
 def _swatch(colour: str | None) -> str:
-    return f'<span class="swatch" style="background:{colour or "#d9d9d9"}"></span>'
+    return f'<span class="swatch" style="background:{colour or "var(--line)"}"></span>'
 
 
 def _svg(width: int, height: int, name: str, content: str) -> str:
