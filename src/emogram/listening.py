@@ -57,7 +57,8 @@ class Heard:
 
     Attributes:
         timeline: All that was heard.
-        delays_s: From the end of each window to the moment when it was told, in seconds.
+        delays_s: From the moment when each window was wholly heard (`WindowScore.known_s`) to that when it was told, in
+            seconds.
     """
 
     timeline: Timeline
@@ -106,7 +107,7 @@ def listen(
         for event in events:
             tell(event)
             if isinstance(event, WindowScore):
-                delays.append(_delay_s(event.end_s, arrivals))
+                delays.append(_delay_s(event.known_s, arrivals))
 
     try:
         for chunk in source.chunks:
@@ -131,11 +132,11 @@ def listen(
     return Heard(timeline, np.array(delays))
 
 
-def _delay_s(end_s: float, arrivals: deque[tuple[float, float]]) -> float:
+def _delay_s(moment_s: float, arrivals: deque[tuple[float, float]]) -> float:
     """Return how long ago a moment of the stream was, by the chunk that held it; it came as long before its end."""
-    holding = (each for each in arrivals if each[0] >= end_s - 1e-9)
+    holding = (each for each in arrivals if each[0] >= moment_s - 1e-9)
     chunk_end_s, came = next(holding, arrivals[-1])
-    return time.monotonic() - came + max(0.0, chunk_end_s - end_s)
+    return time.monotonic() - came + max(0.0, chunk_end_s - moment_s)
 
 
 @contextlib.contextmanager

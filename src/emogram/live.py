@@ -40,6 +40,8 @@ class WindowScore:
         channel: Which channel, from 0; None where channels are averaged.
         speaker: Whose turn it is; None where nobody told.
         prediction: What was said.
+        known_s: When all was heard that it takes to know the window: its own end, or, where speech ended before it was
+            full, the end of the pause that showed it.
     """
 
     start_s: float
@@ -47,6 +49,7 @@ class WindowScore:
     channel: int | None
     speaker: str | None
     prediction: Prediction
+    known_s: float
 
 
 Event = WindowScore | Segment
@@ -209,7 +212,9 @@ class Engine:
         if scores is not None:
             assert step.window is not None
             start_s, end_s = (self._within(step.seconds(chunk)) for chunk in step.window)
-            yield WindowScore(start_s, end_s, track.channel, speaker, self._classifier.prediction_from(scores))
+            said = self._classifier.prediction_from(scores)
+            known_s = self._within(step.known * CHUNK_S)
+            yield WindowScore(start_s, end_s, track.channel, speaker, said, known_s)
         for stretch in track.smoother.add(step, scores):
             yield self._segment(stretch, track.channel, speaker)
 

@@ -99,16 +99,21 @@ class _Weights:
         """Return what the recurrent layer takes, shape (n, 4 * _UNITS)."""
         import scipy.fft
 
+        # Slices and not np.pad or sliding_window_view, whose own work would be half of all for a few chunks.
+        n = len(chunks)
         # Mirrored at both ends, as the package does it.
         mirrored = np.concatenate([chunks[:, _PAD:0:-1], chunks, chunks[:, -2 : -_PAD - 2 : -1]], axis=1)
-        frames = np.lib.stride_tricks.sliding_window_view(mirrored, _N_FFT, axis=1)[:, ::_HOP]
+        starts = range(0, CHUNK + 2 * _PAD - _N_FFT + 1, _HOP)
+        frames = np.stack([mirrored[:, start : start + _N_FFT] for start in starts], axis=1)
         values: FloatArray = np.abs(scipy.fft.rfft(frames * self._window, axis=2))
         for weight, bias, stride in self._layers:
-            padded = np.pad(values, ((0, 0), (1, 1), (0, 0)))
-            around = np.lib.stride_tricks.sliding_window_view(padded, 3, axis=1)[:, ::stride].transpose(0, 1, 3, 2)
-            values = np.maximum(around.reshape(len(chunks), -1, len(weight)) @ weight + bias, np.float32(0.0))
-        encoded = np.pad(values[:, 0], ((0, -len(chunks) % _ROWS), (0, 0))).reshape(-1, _ROWS, _UNITS) @ self._input
-        gates: FloatArray = encoded.reshape(-1, 4 * _UNITS)[: len(chunks)] + self._input_bias
+            padded = np.zeros((n, values.shape[1] + 2, values.shape[2]), np.float32)
+            padded[:, 1:-1] = values
+            around = np.concatenate([padded[:, :-2:stride], padded[:, 1:-1:stride], padded[:, 2::stride]], axis=2)
+            values = np.maximum(around @ weight + bias, np.float32(0.0))
+        rows = np.zeros((-(-n // _ROWS), _ROWS, _UNITS), np.float32)
+        rows.reshape(-1, _UNITS)[:n] = values[:, 0]
+        gates: FloatArray = (rows @ self._input).reshape(-1, 4 * _UNITS)[:n] + self._input_bias
         return gates
 
 

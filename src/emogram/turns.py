@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emogram.errors import InputError, MissingExtraError
+from emogram.errors import InputError
 from emogram.records import Turn
 
 
@@ -18,7 +18,6 @@ def read_turns(path: str | Path) -> list[Turn]:
 
     Raises:
         InputError: The file is missing, unreadable, holds no turn, or holds those of several recordings.
-        MissingExtraError: A TextGrid needs the extra `files`.
     """
     path = Path(path)
     try:
@@ -60,11 +59,9 @@ def _rttm(path: Path, text: str) -> list[Turn]:
 
 
 def _textgrid(path: Path) -> list[Turn]:
-    try:
-        from praatio import textgrid
-        from praatio.utilities.errors import PraatioException
-    except ImportError:
-        raise MissingExtraError("reading a TextGrid", "files") from None
+    from praatio import textgrid
+    from praatio.utilities.errors import PraatioException
+
     try:
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, reportingMode="silence")
     except (PraatioException, ValueError, IndexError, KeyError, OSError) as error:

@@ -68,6 +68,8 @@ class Step:
         window: First chunk of a window to judge and the one after its last; None where there is none.
         next_start: First chunk of the next window that may come: what lies before is settled.
         end: The chunk after the part's last; None where the part goes on.
+        known: The chunk after the last that was heard for this: the window's own end, or, where the part ended before
+            it, the end of the pause that ended the part.
     """
 
     part: int
@@ -76,6 +78,7 @@ class Step:
     window: tuple[int, int] | None
     next_start: int
     end: int | None
+    known: int
 
     def seconds(self, chunk: int) -> float:
         """Return when a chunk begins, no further than the turn reaches."""
@@ -175,7 +178,7 @@ class Windowing:
         keep_from = min(self._next, until)
         del self._flags[: max(0, keep_from - self._flags_from)]
         self._flags_from = max(keep_from, self._flags_from)
-        return Step(self._part, self._turn, spoken, window, self._next, end)
+        return Step(self._part, self._turn, spoken, window, self._next, end, self._now)
 
     def _speech_in(self, start: int, end: int) -> int:
         return sum(self._flags[max(0, start - self._flags_from) : max(0, end - self._flags_from)])

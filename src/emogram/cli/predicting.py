@@ -63,7 +63,7 @@ def predict(
         ),
     ] = None,
     check: Annotated[
-        bool, typer.Option(help="Warn of what is not speech; takes about 0.1 s for each clip of 3 s.")
+        bool, typer.Option(help="Warn of what is not speech; takes about as long as the answer itself.")
     ] = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Files to work on at once.", show_default=False)] = None,
     json: Json = False,

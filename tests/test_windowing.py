@@ -1,0 +1,137 @@
+"""Where windows stand, checked against a slow version that sees the whole stream at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from emogram.config import TimelineConfig
+from emogram.errors import SettingsError
+from emogram.records import Turn
+from emogram.speech import CHUNK_S
+from emogram.windowing import Grid, Windowing
+
+GRID = Grid.of(TimelineConfig())
+
+
+def steps_of(spoken, n=None, grid=GRID, turns=None):
+    windowing = Windowing(grid, turns)
+    spoken = bytes(spoken)
+    steps = []
+    for first in range(0, len(spoken), n or max(1, len(spoken))):
+        steps += windowing.feed(spoken[first : first + (n or len(spoken))])
+    return [*steps, *windowing.finish()]
+
+
+def windows_of(steps):
+    return [step.window for step in steps if step.window is not None]
+
+
+def parts_of(steps):
+    return [(step.part, step.end) for step in steps if step.end is not None]
+
+
+def runs(*lengths):
+    """Silence, speech, silence, ... of so many chunks."""
+    return b"".join(bytes([number % 2]) * length for number, length in enumerate(lengths))
+
+
+def test_the_grid_rounds_the_settings():
+    assert Grid(window=64, hop=16, cell=8, pad=3, max_pause=20, min_speech=8, lag=16) == GRID
+
+
+def test_settings_that_leave_gaps_between_windows_are_refused():
+    with pytest.raises(SettingsError, match=r"max_pause_s \(0.5\) must lie between hop_s \+ pad_s \(0.608\)"):
+        TimelineConfig.from_dict({"max_pause_s": 0.5})
+
+
+def test_a_part_is_the_speech_with_a_margin_at_both_ends():
+    assert parts_of(steps_of(runs(50, 100, 60))) == [(47, 153)]
+    assert parts_of(steps_of(runs(1, 100, 60))) == [(0, 104)]
+    assert parts_of(steps_of(runs(10, 100, 1))) == [(7, 111)]
+
+
+def test_a_short_pause_stays_inside_a_part_and_a_long_one_ends_it():
+    assert parts_of(steps_of(runs(10, 50, 19, 50, 60))) == [(7, 132)]
+    assert parts_of(steps_of(runs(10, 50, 20, 50, 60))) == [(7, 63), (77, 133)]
+
+
+def test_windows_stand_a_hop_apart_from_the_beginning_of_their_part():
+    assert windows_of(steps_of(runs(50, 100, 60))) == [(47, 111), (63, 127), (79, 143), (95, 159)]
+
+
+def test_a_short_part_is_one_window():
+    assert windows_of(steps_of(runs(50, 20, 60))) == [(47, 73)]
+
+
+def test_too_little_speech_gives_no_window():
+    assert windows_of(steps_of(runs(50, 7, 60))) == []
+    assert windows_of(steps_of(runs(50, 8, 60))) == [(47, 61)]
+
+
+def test_a_stream_that_ends_in_the_middle_is_covered_to_its_end():
+    assert windows_of(steps_of(runs(0, 100))) == [(0, 64), (16, 80), (32, 96), (48, 100)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_streams_are_cut_alike_however_they_come_and_covered(seed):
+    rng = np.random.default_rng(seed)
+    spoken = runs(*rng.integers(1, rng.integers(3, 90), 60))
+    steps = steps_of(spoken)
+    for n in (1, 7, 33):
+        assert [(s.window, s.end, s.part) for s in steps_of(spoken, n)] == [(s.window, s.end, s.part) for s in steps]
+    parts, windows = parts_of(steps), windows_of(steps)
+    # Slowly: parts are the speech, joined over pauses that are too short.
+    flags = np.frombuffer(spoken, np.uint8)
+    expected = []
+    for chunk in np.flatnonzero(flags):
+        if expected and chunk - expected[-1][1] < GRID.max_pause:
+            expected[-1][1] = chunk + 1
+        else:
+            expected.append([chunk, chunk + 1])
+    assert parts == [(max(0, a - GRID.pad), min(b + GRID.pad, len(flags))) for a, b in expected]
+    # Each lies within the last window's length of sound when it is known, and holds enough speech.
+    for start, end in windows:
+        assert end - start <= GRID.window
+        assert flags[start:end].sum() >= GRID.min_speech
+    covered = np.zeros(len(flags) + GRID.window, bool)
+    for start, end in windows:
+        covered[start:end] = True
+    for start, end in parts:
+        if (flags[start:end]).mean() > 0.6 and end - start > GRID.window:
+            assert covered[start:end].all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_steps_of_a_part_tell_of_each_chunk_once(seed):
+    rng = np.random.default_rng(seed)
+    spoken = runs(*rng.integers(1, 60, 40))
+    told = {}
+    for step in steps_of(spoken, 5):
+        told[step.part] = told.get(step.part, b"") + step.spoken
+    for part, end in parts_of(steps_of(spoken)):
+        assert told[part][: end - part] == spoken[part:end]
+
+
+def test_a_window_is_known_at_its_end():
+    windowing = Windowing(GRID)
+    spoken = runs(0, 500)
+    for now in range(1, 501):
+        for step in windowing.feed(spoken[now - 1 : now]):
+            assert step.window is None or step.window[1] == now
+
+
+def test_turns_part_speech_that_goes_on():
+    turns = [Turn(0.5, 3.2, "a"), Turn(3.2, 6.0, "a")]
+    steps = steps_of(runs(0, 250), turns=turns)
+    borders = [(step.seconds(step.part), step.seconds(step.end), step.turn) for step in steps if step.end is not None]
+    assert [turn for *_, turn in borders] == turns
+    for start_s, end_s, turn in borders:
+        assert start_s == pytest.approx(turn.start_s, abs=CHUNK_S / 2 + 1e-9)
+        assert end_s == pytest.approx(turn.end_s, abs=CHUNK_S / 2 + 1e-9)
+        assert turn.start_s <= start_s < end_s <= turn.end_s
+
+
+def test_nothing_is_heard_outside_turns():
+    steps = steps_of(runs(0, 500), turns=[Turn(4.0, 5.0, "a")])
+    assert parts_of(steps) == [(125, 156)]
