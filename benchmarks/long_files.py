@@ -10,7 +10,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,17 @@ ONCE_ABOVE_MINUTES = 120.0
 HEADER = (
     "Recording", "Speech", "Seconds", "Times real time", "CPU seconds", "Times real time by CPU", "Peak memory MB",
 )  # fmt: skip
+
+# A process begins with the peak memory of the one that started it, so that one is made to be small.
+_LAUNCHER = """
+import json, os, sys, time
+began = time.monotonic()
+process = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(process, 0)
+with open(sys.argv[1], "w") as file:
+    json.dump([time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss], file)
+sys.exit(os.waitstatus_to_exitcode(status) and 1)
+"""
 
 
 @dataclass(frozen=True)
@@ -116,19 +126,19 @@ def timed(command: Sequence[str]) -> Run:
     Raises:
         EmogramError: It failed.
     """
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as out, tempfile.TemporaryFile("w+", encoding="utf-8") as err:
-        began = time.monotonic()
-        process = subprocess.Popen([sys.executable, "-m", "emogram", *command], stdout=out, stderr=err)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        if process.returncode:
-            raise EmogramError(f"`emogram {' '.join(command)}` failed: {err.read().strip()[-300:]}")
+    with tempfile.TemporaryDirectory(prefix="emogram-benchmark-") as folder:
+        took = Path(folder) / "took.json"
+        launched = subprocess.run(
+            [sys.executable, "-S", "-c", _LAUNCHER, str(took), sys.executable, "-m", "emogram", *command],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if launched.returncode:
+            raise EmogramError(f"`emogram {' '.join(command)}` failed: {launched.stderr.strip()[-300:]}")
         # Linux counts in KiB, macOS in bytes.
-        peak = usage.ru_maxrss / (1024.0 if sys.platform != "darwin" else 1024.0**2)
-        return Run(wall_s, usage.ru_utime + usage.ru_stime, peak, out.read())
+        wall_s, cpu_s, peak = json.loads(took.read_text(encoding="utf-8"))
+        return Run(wall_s, cpu_s, peak / (1024.0 if sys.platform != "darwin" else 1024.0**2), launched.stdout)
 
 
 def delays_ms(listened: Run) -> tuple[float, float, int]:

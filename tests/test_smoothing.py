@@ -62,10 +62,48 @@ def test_a_label_is_settled_after_the_lag_at_the_latest():
     assert [one.start // 8 for one, _ in path.finish()] == [25, 26, 27, 28, 29]
 
 
+def gapped(probabilities, *, gap_before):
+    """As `cells_of`, with a pause before one cell."""
+    return [
+        _Cell(cell.start + 20 * (index >= gap_before), cell.end + 20 * (index >= gap_before), cell.logs, 8)
+        for index, cell in enumerate(cells_of(probabilities))
+    ]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_change_in_a_pause_costs_less_and_the_path_is_still_the_best_of_all(seed):
+    probabilities = np.random.default_rng(seed).dirichlet(np.full(3, 0.5), 7)
+    path = BestPath(0.6, 1000, pause_cost=0.1)
+    found = [label for cell in gapped(probabilities, gap_before=3) for _, label in path.add(cell)]
+    found += [label for _, label in path.finish()]
+
+    def gain(labels):
+        return earned(labels, probabilities, 0.6) + (0.5 if labels[2] != labels[3] else 0.0)
+
+    best = max(gain(labels) for labels in itertools.product(range(3), repeat=7))
+    assert gain(found) == pytest.approx(best, abs=1e-9)
+
+
+def test_a_doubtful_part_takes_the_label_of_its_neighbours_unless_the_pause_is_long():
+    sure, doubtful = np.array([0.9, 0.05, 0.05]), np.array([0.4, 0.55, 0.05])
+    for pause, label in ((40, 0), (150, 1)):
+        spoken = b"\1" * 100 + b"\0" * pause + b"\1" * 60 + b"\0" * pause + b"\1" * 100
+        middle = 100 + pause
+        found, _ = stretches_of(
+            spoken,
+            lambda start, end, middle=middle: doubtful if middle - 10 < start < middle + 70 else sure,
+            smooth=True,
+            cost=2.0,
+        )
+        assert [stretch.label for stretch in found] == [0, label, 0]
+        # What it says by itself is not hidden.
+        assert found[1].scores.argmax() == 1
+
+
 def stretches_of(spoken, score, *, smooth, cost=1.0, batch=1):
     """Follow one stream; `score(start, end)` judges a window."""
     windowing = Windowing(GRID)
-    smoother = Smoother(GRID, n_labels=3, smooth=smooth, switch_cost=cost)
+    smoother = Smoother(GRID, n_labels=3, smooth=smooth, switch_cost=cost, pause_cost=cost / 2)
     steps = [*windowing.feed(bytes(spoken)), *windowing.finish()]
     windows = {step.window: score(*step.window) for step in steps if step.window}
     found = [

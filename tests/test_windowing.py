@@ -37,7 +37,7 @@ def runs(*lengths):
 
 
 def test_the_grid_rounds_the_settings():
-    assert Grid(window=64, hop=16, cell=8, pad=3, max_pause=20, min_speech=8, lag=16) == GRID
+    assert Grid(window=64, hop=16, cell=8, pad=3, max_pause=20, min_speech=8, bridge=94, lag=40) == GRID
 
 
 def test_settings_that_leave_gaps_between_windows_are_refused():
@@ -100,6 +100,44 @@ def test_random_streams_are_cut_alike_however_they_come_and_covered(seed):
     for start, end in parts:
         if (flags[start:end]).mean() > 0.6 and end - start > GRID.window:
             assert covered[start:end].all()
+
+
+def overs_of(steps):
+    return [(step.part, step.known) for step in steps if step.over]
+
+
+def test_a_part_is_over_when_the_pause_after_it_is_too_long_to_be_bridged():
+    # Its end, with the margin, is at 63; three seconds later it is over. The next begins a margin before its speech.
+    assert overs_of(steps_of(runs(10, 50, 200, 50, 10))) == [(7, 63 + 94), (257, 320)]
+    # Speech that comes again a chunk before that is bridged to it.
+    assert overs_of(steps_of(runs(10, 50, 96, 50, 100, 0))) == [(153, 303)]
+    assert overs_of(steps_of(runs(10, 50, 97, 50, 100, 0))) == [(7, 157), (154, 304)]
+    unbridged = Grid.of(TimelineConfig(bridge_s=0.0))
+    assert overs_of(steps_of(runs(10, 50, 30, 50, 60), grid=unbridged)) == [(7, 80), (87, 160)]
+
+
+def test_nothing_is_bridged_from_one_turn_to_the_next():
+    turns = [Turn(0.0, 3.2, "a"), Turn(4.0, 8.0, "a")]
+    steps = steps_of(runs(0, 250), turns=turns)
+    assert [step.turn for step in steps if step.over] == turns
+    assert [step.over for step in steps if step.turn is turns[0]][-1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_row_of_parts_is_over_once_at_the_same_moment_however_the_stream_comes(seed):
+    spoken = runs(*np.random.default_rng(seed).integers(1, 150, 40))
+    steps = steps_of(spoken)
+    for n in (1, 7, 33):
+        assert overs_of(steps_of(spoken, n)) == overs_of(steps)
+    ends = [step.end for step in steps if step.end is not None]
+    firsts = [part for part, _ in parts_of(steps)]
+    # Slowly: parts that lie closer than the bridge are one row.
+    last_of_rows = [
+        first
+        for first, end, following in zip(firsts, ends, [*firsts[1:], 10**9], strict=True)
+        if following + GRID.pad - end >= GRID.bridge
+    ]
+    assert [part for part, _ in overs_of(steps)] == last_of_rows
 
 
 @pytest.mark.parametrize("seed", range(5))

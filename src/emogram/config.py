@@ -118,15 +118,21 @@ class TimelineConfig(Settings):
     max_pause_s: float = Field(0.64, gt=0.0, le=10.0, description="Longest pause inside a spoken part, in seconds.")
     min_speech_s: float = Field(0.256, ge=0.2, le=5.0, description="Least speech in a window that is judged.")
     smooth: bool = Field(True, description="Average the windows over one another, and pay for each change of label.")
-    # Tried from 0 to 8 on clean joined recordings of RAVDESS actors that chose the model and did not train it: from 2
-    # to 8 the share of time with a wrong label is 24.3 to 24.8 %, at 4 the lowest; unsmoothed it is 33.5 %.
+    # These four were chosen on joined recordings of the RAVDESS actors that chose the model and did not train it, clean
+    # and among other voices: docs/timelines.md.
     switch_cost: float = Field(
-        4.0,
+        6.0,
         ge=0.0,
         le=100.0,
         description="What a change of label costs, in nats that one second's scores can outweigh.",
     )
-    lag_s: float = Field(4.096, gt=0.0, le=60.0, description="How long a label may wait for what comes after it.")
+    pause_cost: float = Field(
+        3.0, ge=0.0, le=100.0, description="What it costs between two spoken parts, in the same measure."
+    )
+    bridge_s: float = Field(
+        3.0, ge=0.0, le=60.0, description="Longest pause between spoken parts over which an emotion is taken to last."
+    )
+    lag_s: float = Field(10.24, gt=0.0, le=60.0, description="How long a label may wait for what comes after it.")
     batch_size: int = Field(16, ge=1, le=1024, description="Windows judged at once in a recording; live, each at once.")
 
     @model_validator(mode="after")

@@ -174,6 +174,7 @@ class Engine:
                     n_labels=len(self._classifier.labels),
                     smooth=self._config.smooth,
                     switch_cost=self._config.switch_cost,
+                    pause_cost=self._config.pause_cost,
                 ),
             )
             for each in parted
@@ -181,9 +182,12 @@ class Engine:
         return _Ear(self._sample_rate, spectrogram, grid, self._config.speech_probability, tracks)
 
     def _hear(self, piece: FloatArray, *, last: bool) -> Iterator[Event]:
+        jobs: list[_Job] = []
         for number, ear in enumerate(self._ears):
             mono = piece[:, number] if self._split or self._channels == 1 else piece.mean(axis=1)
-            self._jobs += ear.hear(mono, last=last)
+            jobs += ear.hear(mono, last=last)
+        # Channels and speakers in order of time, so that it does not matter how the stream was cut.
+        self._jobs += sorted(jobs, key=lambda job: job.step.known)
         self.speech_probability = max(ear.speech_probability for ear in self._ears)
         n_waiting = sum(job.inputs is not None for job in self._jobs)
         if self._jobs and (last or n_waiting >= self._batch_size or len(self._jobs) >= MAX_WAITING):

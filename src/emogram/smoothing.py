@@ -3,11 +3,13 @@
 Each part is cut into cells of half a hop. A cell's score is the mean log-probability over all windows that cover it: a
 product of experts. Along the cells of a part the best path pays `switch_cost` for each change of label (A. Viterbi,
 "Error bounds for convolutional codes and an asymptotically optimum decoding algorithm", IEEE Trans. Information Theory
-13 (1967), 260-269) and earns the log-probability of its label, for as many seconds as it stays. A label is settled
-`lag_s` later at the latest, so that a stream and a file get the same answer.
+13 (1967), 260-269) and earns the log-probability of its label, for as many seconds as it stays. It goes on over a pause
+of up to `bridge_s`, where a change costs `pause_cost`, since people change their tone between sentences rather than in
+one. A label is settled `lag_s` later at the latest, so that a stream and a file get the same answer.
 
-The scores of a segment are the mean log-probabilities over its time, made to sum to 1. With them the label of the best
-path is also the most probable: were another more probable over the whole segment, the path would earn more there.
+The scores of a segment are the mean log-probabilities over its time, made to sum to 1. Inside one part the label of the
+best path is also the most probable by them: were another more probable over the whole segment, the path would earn more
+there. Where the parts before and after speak for a label, it may be the most probable of them together only.
 Unsmoothed, a cell has the scores of the one window whose middle is nearest, and its most probable label.
 """
 
@@ -77,9 +79,11 @@ class _Cell:
 class BestPath:
     """The labels of cells along which a change costs something, each settled after `lag` more cells at the latest."""
 
-    def __init__(self, switch_cost: float, lag: int) -> None:
+    def __init__(self, switch_cost: float, lag: int, *, pause_cost: float = 0.0) -> None:
         self._cost = switch_cost
+        self._pause_cost = pause_cost
         self._lag = lag
+        self._end: int | None = None  # of the last cell
         self._gain: FloatArray | None = None
         self._cells: deque[tuple[_Cell, npt.NDArray[np.intp]]] = deque()
 
@@ -88,11 +92,13 @@ class BestPath:
         earned = cell.logs * (cell.length * CHUNK_S)
         came_from = np.arange(len(earned))
         if self._gain is not None:
+            cost = self._cost if cell.start == self._end else self._pause_cost
             best = int(self._gain.argmax())
-            changes = self._gain < self._gain[best] - self._cost
+            changes = self._gain < self._gain[best] - cost
             came_from[changes] = best
-            earned = earned + np.maximum(self._gain, self._gain[best] - self._cost)
+            earned = earned + np.maximum(self._gain, self._gain[best] - cost)
         self._gain = earned - earned.max()  # only differences count, and a sum over hours would lose digits
+        self._end = cell.end
         self._cells.append((cell, came_from))
         if len(self._cells) > self._lag:
             label = self._path()[0]
@@ -130,7 +136,7 @@ class MostProbable:
 class Smoother:
     """Takes the steps of one `Windowing` with the scores of their windows, and gives stretches of one label."""
 
-    def __init__(self, grid: Grid, *, n_labels: int, smooth: bool, switch_cost: float) -> None:
+    def __init__(self, grid: Grid, *, n_labels: int, smooth: bool, switch_cost: float, pause_cost: float = 0.0) -> None:
         """Begin at the first part.
 
         Args:
@@ -138,10 +144,11 @@ class Smoother:
             n_labels: Number of labels.
             smooth: Average over the windows and find the best path.
             switch_cost: What a change of label costs on it, in nats.
+            pause_cost: The same where a pause lies between.
         """
         self._grid = grid
         self._smooth = smooth
-        self._path = BestPath(switch_cost, grid.lag) if smooth else MostProbable()
+        self._path = BestPath(switch_cost, grid.lag, pause_cost=pause_cost) if smooth else MostProbable()
         n_cells = grid.window // grid.cell
         self._sums = np.zeros((n_cells, n_labels))  # of the cells that a window may yet cover
         self._weights = np.zeros(n_cells)  # by how many windows they are covered, or how near the nearest is
@@ -152,6 +159,9 @@ class Smoother:
 
     def add(self, step: Step, probabilities: npt.ArrayLike | None) -> Iterator[Stretch]:
         """Take a step, with the probabilities of its window, shape (n_labels,), and yield what is settled by it."""
+        if step.over:
+            yield from self._break(step)
+            return
         if self._part != step.part:
             self._part = self._from = step.part
         self._spoken += step.spoken
@@ -162,7 +172,8 @@ class Smoother:
         while self._from < settled:
             yield from self._settle(min(self._from + self._grid.cell, settled), step)
         if step.end is not None:
-            yield from self._break(step)
+            if not self._smooth:
+                yield from self._break(step)
             self._spoken.clear()
             self._sums[:], self._weights[:] = 0.0, 0.0
             self._part = None
@@ -196,7 +207,7 @@ class Smoother:
 
     def _labelled(self, cells: Iterator[tuple[_Cell, int]], step: Step) -> Iterator[Stretch]:
         for cell, label in cells:
-            if self._joined is not None and self._joined[1] == label:
+            if self._joined is not None and self._joined[1] == label and self._joined[0].end == cell.start:
                 self._joined[0].join(cell)
                 continue
             yield from self._end(step)

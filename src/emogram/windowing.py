@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emogram.config import TimelineConfig
 from emogram.records import Turn
@@ -27,6 +27,7 @@ class Grid:
         pad: What is added before and after speech.
         max_pause: The longest pause inside a part.
         min_speech: Least speech in a window.
+        bridge: The longest pause between two parts over which emotion is taken to last.
         lag: Cells that a label may wait for.
     """
 
@@ -36,6 +37,7 @@ class Grid:
     pad: int
     max_pause: int
     min_speech: int
+    bridge: int
     lag: int
 
     @staticmethod
@@ -52,6 +54,7 @@ class Grid:
             pad=pad,
             max_pause=min(max(round(config.max_pause_s / CHUNK_S), hop + pad, 2 * pad), window - hop),
             min_speech=max(1, round(config.min_speech_s / CHUNK_S)),
+            bridge=round(config.bridge_s / CHUNK_S),
             lag=max(1, round(config.lag_s / CHUNK_S / cell)),
         )
 
@@ -70,6 +73,7 @@ class Step:
         end: The chunk after the part's last; None where the part goes on.
         known: The chunk after the last that was heard for this: the window's own end, or, where the part ended before
             it, the end of the pause that ended the part.
+        over: True, with nothing else new, once no part can follow this one closely enough to be bridged to it.
     """
 
     part: int
@@ -79,6 +83,7 @@ class Step:
     next_start: int
     end: int | None
     known: int
+    over: bool = False
 
     def seconds(self, chunk: int) -> float:
         """Return when a chunk begins, no further than the turn reaches."""
@@ -103,11 +108,13 @@ class Windowing:
         self._now = 0
         self._free = 0  # where the next part may begin
         self._part: int | None = None
+        self._last: Step | None = None  # of the part before, while the next may be bridged to it
 
     def feed(self, spoken: bytes) -> Iterator[Step]:
         """Take whether somebody speaks in the stream's next chunks, a byte each, and yield what comes of it."""
         if self._part is None and not any(spoken):
             self._now += len(spoken)
+            yield from self._over_in_time()
             return
         for speaks in spoken:
             yield from self._chunk(bool(speaks))
@@ -116,6 +123,7 @@ class Windowing:
         """End the part at the end of the stream."""
         if self._part is not None:
             yield self._close()
+        yield from self._over(self._now)
 
     def _chunk(self, speaks: bool) -> Iterator[Step]:
         now = self._now
@@ -125,11 +133,18 @@ class Windowing:
             speaks = speaks and self._in_turn(now)
         if self._part is None:
             if speaks:
+                if (
+                    self._turns is not None
+                    and self._last is not None
+                    and self._last.turn is not self._turns[self._place][2]
+                ):
+                    yield from self._over(now)
                 self._open(now)
         else:
             self._flags.append(speaks)
         self._now = now = now + 1
         if self._part is None:
+            yield from self._over_in_time()
             return
         if speaks:
             self._speech_end = now
@@ -137,6 +152,7 @@ class Windowing:
             yield self._window(now)
         if now - self._speech_end >= self._grid.max_pause:
             yield self._close()
+            yield from self._over_in_time()
 
     def _open(self, now: int) -> None:
         first = max(self._free, now - self._grid.pad)
@@ -167,7 +183,19 @@ class Windowing:
         step = self._step(last, end)
         self._part = None
         self._free = end
+        self._last = step
         return step
+
+    def _over_in_time(self) -> Iterator[Step]:
+        """Between two parts: the pause may have become too long."""
+        if self._last is not None and self._now - self._free >= self._grid.bridge:
+            # The same moment, however the stream is cut: when it became so, or when the part ended, if that was later.
+            yield from self._over(max(self._free + self._grid.bridge, self._last.known))
+
+    def _over(self, known: int) -> Iterator[Step]:
+        if self._last is not None:
+            yield replace(self._last, spoken=b"", window=None, end=None, known=known, over=True)
+            self._last = None
 
     def _step(self, window: tuple[int, int] | None, end: int | None) -> Step:
         assert self._part is not None
