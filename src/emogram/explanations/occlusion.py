@@ -13,14 +13,13 @@ import numpy.typing as npt
 from emogram.classifier import Classifier, Probabilities
 from emogram.config import SpectrogramConfig
 from emogram.explanations.heard import Heard
+from emogram.metrics import MIN_PROBABILITY
 from emogram.progress import SILENT, Progress
 from emogram.spectrogram import FloatArray, band_centres_hz, hz_to_mel
 
 PATCH_S = 0.2  # about a syllable
 PATCH_HZ = 400.0  # at 1 kHz: about a formant, eight bands of the default 64
 SHORTEST_PATCH_S = 0.02
-
-TINY = 1e-12  # below it a probability says nothing
 
 _BATCH = 32
 
@@ -88,7 +87,7 @@ def log_odds(probabilities: Probabilities) -> npt.NDArray[np.float64]:
     1 - p is summed from the other labels, which keep their digits where p is so near 1 that it has none left.
     """
     others = probabilities @ (1.0 - np.eye(probabilities.shape[1]))
-    return np.log(np.maximum(probabilities, TINY)) - np.log(np.maximum(others, TINY))
+    return np.log(np.maximum(probabilities, MIN_PROBABILITY)) - np.log(np.maximum(others, MIN_PROBABILITY))
 
 
 def _stretches(size: int, width: int) -> Iterator[slice]:
