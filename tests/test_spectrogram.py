@@ -27,7 +27,7 @@ from emogram.spectrogram import (
     picture,
     power_spectrum,
     resize_picture,
-    scaled_log_mel,
+    scaled_bands,
     sum_bands,
 )
 
@@ -180,7 +180,7 @@ def test_two_dimensions_are_refused() -> None:
 def test_the_loudest_point_is_1_and_80_db_below_is_0(tone: Waveform) -> None:
     config = SpectrogramConfig(top_db=80.0)
     decibels = log_mel(tone, config)
-    scaled = scaled_log_mel(tone, config)
+    scaled = scaled_bands(tone, config)
     assert scaled.max() == 1.0
     forty_below = np.abs(decibels - (decibels.max() - 40)).argmin()
     assert scaled.flat[forty_below] == pytest.approx(0.5, abs=0.02)
@@ -197,7 +197,7 @@ def test_level_of_the_clip_hides_the_gain(tone: Waveform, gain: float) -> None:
 
 def test_absolute_level_shows_the_gain(tone: Waveform) -> None:
     config = SpectrogramConfig(level="absolute", top_db=100.0)
-    loud, soft = scaled_log_mel(tone, config), scaled_log_mel(tone * np.float32(0.1), config)
+    loud, soft = scaled_bands(tone, config), scaled_bands(tone * np.float32(0.1), config)
     seen = (soft > 0.01) & (loud < 0.99)
     np.testing.assert_allclose((loud - soft)[seen], 0.2, atol=1e-3)  # 20 of 100 dB
 
@@ -222,7 +222,7 @@ def test_a_filter_before_the_microphone_changes_a_normalised_input_little(noise)
     gain_db = 10 * np.sin(np.linspace(0, 6, len(spectrum)))
     coloured = np.fft.irfft(spectrum * 10 ** (gain_db / 20), len(noise)).astype(np.float32)
     plain, centred = (
-        np.abs(scaled_log_mel(noise, config) - scaled_log_mel(coloured, config)).mean()
+        np.abs(scaled_bands(noise, config) - scaled_bands(coloured, config)).mean()
         for config in (_config(trim_db=0.0), _config(trim_db=0.0, band_normalization="clip"))
     )
     assert plain > 0.05 and centred < 0.1 * plain
@@ -230,7 +230,7 @@ def test_a_filter_before_the_microphone_changes_a_normalised_input_little(noise)
 
 def test_normalised_input_is_the_plain_one_less_the_mean_of_each_band(noise):
     loud = noise * np.linspace(0.1, 1.0, len(noise), dtype=np.float32)
-    plain, centred = scaled_log_mel(loud, _config()), scaled_log_mel(loud, _config(band_normalization="clip"))
+    plain, centred = scaled_bands(loud, _config()), scaled_bands(loud, _config(band_normalization="clip"))
     np.testing.assert_allclose(centred, np.clip(plain - plain.mean(axis=0) + 0.5, 0, 1), atol=1e-6)
     values = model_input(loud, _config(band_normalization="clip"))
     assert values.min() >= 0 and values.max() <= 1
@@ -242,9 +242,9 @@ def test_trim_keeps_the_loud_part_and_nothing_else(noise: Waveform, trim_db: flo
     wave = np.concatenate([quiet, noise[:10240], quiet[::-1]])
     whole, config = SpectrogramConfig(trim_db=0.0), SpectrogramConfig(trim_db=trim_db)
     n_loud = 10240 / config.hop_length
-    trimmed = scaled_log_mel(wave, config)
+    trimmed = scaled_bands(wave, config)
     assert n_loud <= len(trimmed) <= n_loud + 3
-    full = scaled_log_mel(wave, whole)
+    full = scaled_bands(wave, whole)
     first = next(k for k in range(len(full)) if np.array_equal(full[k : k + len(trimmed)], trimmed))
     assert first == pytest.approx(8192 / config.hop_length, abs=2)
 
@@ -281,7 +281,7 @@ def test_log_mel_is_padded_with_silence_on_both_sides(n_samples: int, n_frames: 
     config = SpectrogramConfig(hop_length=256, min_frames=32, frame_multiple=16)
     inputs = model_input(wave, config)
     assert inputs.shape == (n_frames, 64, 1)
-    scaled = scaled_log_mel(wave, config).astype(np.float16)
+    scaled = scaled_bands(wave, config).astype(np.float16)
     before = (n_frames - len(scaled)) // 2
     np.testing.assert_array_equal(inputs[before : before + len(scaled), :, 0], scaled)
     assert not inputs[:before].any()
@@ -319,7 +319,7 @@ def test_a_picture_is_square_and_the_model_sees_its_pixels(tone: Waveform, size:
 def test_a_picture_without_resizing_is_the_colour_of_each_level() -> None:
     config = SpectrogramConfig(kind="picture", picture_size=64, n_mels=64, hop_length=256)
     wave = (0.1 * np.random.default_rng(0).normal(size=63 * 256)).astype(np.float32)
-    levels = np.rint(scaled_log_mel(wave, config) * 255).astype(int)
+    levels = np.rint(scaled_bands(wave, config) * 255).astype(int)
     for frame, band in [(0, 0), (10, 63), (63, 5)]:
         np.testing.assert_array_equal(picture(wave, config)[63 - band, frame], colour_map()[levels[frame, band]])
 

@@ -57,19 +57,17 @@ def input_of_scaled(scaled: FloatArray, config: SpectrogramConfig) -> FloatArray
 
 
 def scaled_bands(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
-    """Return the scaled log-mel and, beside it, what `config.periodicity_bands` asks for, shape (n_frames, n_bands)."""
+    """Return the log-mel, scaled to [0, 1] and trimmed as the config asks, and the periodicity it asks for beside it.
+
+    Returns:
+        Shape (n_frames, n_mels + periodicity_bands).
+    """
     decibels = log_mel(waveform, config)
     kept = loud_frames(decibels, config.trim_db)
     scaled = scale(decibels[kept], config)
     if not config.periodicity_bands:
         return scaled
     return np.concatenate([scaled, periodicity(waveform, config)[kept]], axis=1)
-
-
-def scaled_log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
-    """Return the log-mel scaled to [0, 1] and trimmed as the config asks, shape (n_frames, n_mels)."""
-    decibels = log_mel(waveform, config)
-    return scale(decibels[loud_frames(decibels, config.trim_db)], config)
 
 
 def scale(decibels: FloatArray, config: SpectrogramConfig) -> FloatArray:
@@ -169,8 +167,8 @@ def loud_frames(decibels: FloatArray, trim_db: float) -> slice:
     """
     if trim_db == 0.0:
         return slice(0, len(decibels))
-    frame_power = 10.0 * np.log10(np.mean(np.power(10.0, decibels / 10.0), axis=1))
-    loud = np.flatnonzero(frame_power >= frame_power.max() - trim_db)
+    loudness = 10.0 * np.log10(np.mean(np.power(10.0, decibels / 10.0), axis=1))
+    loud = np.flatnonzero(loudness >= loudness.max() - trim_db)
     return slice(int(loud[0]), int(loud[-1]) + 1)
 
 
@@ -180,7 +178,7 @@ def picture(waveform: FloatArray, config: SpectrogramConfig) -> npt.NDArray[np.u
     Returns:
         Shape (picture_size, picture_size, 3), uint8.
     """
-    return picture_of_scaled(scaled_log_mel(waveform, config), config)
+    return picture_of_scaled(scaled_bands(waveform, config), config)
 
 
 def picture_of_scaled(scaled: FloatArray, config: SpectrogramConfig) -> npt.NDArray[np.uint8]:
