@@ -61,14 +61,12 @@ class Validate(keras.callbacks.Callback):  # type: ignore[misc]
                 average[...] = current
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Judge, and put the results into `logs`; without a validation part there is nothing to judge by."""
+        """Judge, and put the results into `logs`."""
         assert logs is not None, "Keras gives logs"
         self._twin.set_weights(self.model.get_weights() if self._average is None else self._average)
-        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        if not len(self._indices):
-            return
         probabilities = network_probabilities(self._twin, self._dataset, self._indices)
         targets = self._dataset.targets[self._indices]
+        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         if not np.isfinite(probabilities).all():
             # Not 0, which would be better than nothing: such a network must never become the best one.
             logs.update(val_loss=math.inf, val_accuracy=math.nan, val_uar=math.nan)
@@ -83,11 +81,8 @@ class Validate(keras.callbacks.Callback):  # type: ignore[misc]
 class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]
     """Save the network whenever it is better than all before, never half-written, and mark the epoch as "best"."""
 
-    def __init__(self, twin: keras.Model, path: Path, *, monitor: str | None) -> None:
-        """Save `twin` to `path` when the log `monitor` improves: falls for a loss, rises otherwise.
-
-        With None, whenever the loss is finite: the last epoch is kept.
-        """
+    def __init__(self, twin: keras.Model, path: Path, *, monitor: str) -> None:
+        """Save `twin` to `path` when the log `monitor` improves: falls for a loss, rises otherwise."""
         super().__init__()
         self._twin = twin
         self._path = path
@@ -97,13 +92,10 @@ class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Save if better."""
-        if self._monitor is None:
-            score = epoch if math.isfinite((logs or {})["loss"]) else -math.inf
-        else:
-            value = float((logs or {})[self._monitor])
-            score = -value if self._monitor.endswith("loss") else value
+        value = float((logs or {})[self._monitor])
+        score = -value if self._monitor.endswith("loss") else value
         better = math.isfinite(score) and score > self._best
-        if logs is not None and self._monitor is not None:
+        if logs is not None:
             logs["best"] = float(better)
         if better:
             with writing(self._path) as temporary:
@@ -177,13 +169,14 @@ class Record(keras.callbacks.Callback):  # type: ignore[misc]
 class Tell(keras.callbacks.Callback):  # type: ignore[misc]
     """Tell the reader how far the training is; must stand last."""
 
-    def __init__(self, task: Task, progress: Progress, *, n_clips: int, n_epochs: int) -> None:
+    def __init__(self, task: Task, progress: Progress, *, n_clips: int, n_epochs: int, keep: KeepBest) -> None:
         """Report clips to `task` and a line for each epoch to `progress`."""
         super().__init__()
         self._task = task
         self._progress = progress
         self._n_clips = n_clips
         self._n_epochs = n_epochs
+        self._keep = keep
         self._told = 0
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
@@ -196,17 +189,15 @@ class Tell(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Say the results of the epoch in one line, the recall of each class among them."""
         self._told = 0
-        best = "  * best so far" if (logs or {}).get("best") else ""
+        best = "  * best so far" if self._keep.best_epoch == epoch else ""
         self._progress.say(f"epoch {epoch + 1:>3}/{self._n_epochs}  {epoch_line(logs or {})}{best}")
 
 
 def epoch_line(logs: Mapping[str, float]) -> str:
     """Return the results of an epoch in one line."""
-    numbers = f"loss {logs.get('loss', math.nan):.3f}  accuracy {logs.get('accuracy', math.nan):6.1%}"
-    if "val_loss" not in logs:
-        return numbers
-    numbers += (
-        f"  |  validation loss {logs['val_loss']:.3f}  accuracy {logs['val_accuracy']:6.1%}  UAR {logs['val_uar']:6.1%}"
+    numbers = (
+        f"loss {logs.get('loss', math.nan):.3f}  accuracy {logs.get('accuracy', math.nan):6.1%}  |  validation loss "
+        f"{logs['val_loss']:.3f}  accuracy {logs['val_accuracy']:6.1%}  UAR {logs['val_uar']:6.1%}"
     )
     recalls = " ".join(
         f"{name.removeprefix('val_recall_')[:5]} {value:3.0%}"

@@ -209,11 +209,6 @@ class TrainConfig(Settings):
     monitor: Literal["val_loss", "val_accuracy", "val_uar"] = Field(
         "val_loss", description="What makes a model the best one so far."
     )
-    refit: bool = Field(
-        False,
-        description="Train anew, for all epochs, on the clips that trained and those that chose; the calibration stays "
-        "as chosen before.",
-    )
     weight_average: float = Field(
         0.0, ge=0.0, lt=1.0, description="Judge and keep a running average of the weights with this memory; 0: do not."
     )

@@ -132,11 +132,6 @@ def ship(
         corpus, info.spectrogram, labels=info.labels, cache=cache, workers=workers, progress=progress
     )
     validation = part_of(dataset, info, "validation")
-    if (known := given.known_clips()) and not known.get("validation"):
-        raise ModelError(
-            f"{given.folder}: was trained on its validation clips too, so that none are left to choose its precision "
-            "and calibration by; train it without --refit"
-        )
     work = out.parent / f".{out.name}-{secrets.token_hex(4)}"
     try:
         contents = {SINGLE: given.read(ONNX_FILE)}

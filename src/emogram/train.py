@@ -7,11 +7,9 @@ import datetime
 import importlib.metadata
 import os
 import platform
-import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +42,7 @@ from emogram.errors import EmogramError, SettingsError
 from emogram.export import export_onnx
 from emogram.familiar import N_KEPT, learn_familiar
 from emogram.features import N_FEATURES
-from emogram.files import output_error, write_json, write_text, writing
+from emogram.files import write_json, write_text, writing
 from emogram.fused import faster, without_denormals
 from emogram.judging import Judgement, clip_embeddings, clip_probabilities, judge_clips
 from emogram.losses import PossibleCrossentropy
@@ -58,7 +56,6 @@ from emogram.splits import Split, describe_split, make_split, speakers_of
 
 MODEL_FOLDER = "model"
 CONFIG_FILE = "config.toml"
-REFIT_FOLDER = "refit"  # in the run folder: what the second training of --refit leaves
 AUTO = "auto"  # in place of the names of hard classes
 
 
@@ -126,18 +123,13 @@ def train(
     config = fit_to_corpus(config, corpus)
     dataset = load_dataset(corpus, config.spectrogram, cache=cache, workers=workers, progress=progress)
     split = make_split(dataset, config.split)
-    _refuse_refit(config.train, split)
     start = open_start(config, dataset, split)
     write_json(out / "environment.json", describe_environment())
     warnings = [*corpus.warnings, *split.warnings]
-    copy = partial(with_degraded_copies, dataset, cache=cache, workers=workers, progress=progress)
-    dataset = copy(split.train, config.augment)
+    dataset = with_degraded_copies(
+        dataset, split.train, config.augment, cache=cache, workers=workers, progress=progress
+    )
     history, interrupted = fit(dataset, split, config, out, start=start, progress=progress)
-    if config.train.refit and not interrupted:
-        whole = _whole(split)
-        interrupted = refit(copy(whole.train, config.augment), whole, config, out, start=start, progress=progress)
-    if interrupted:
-        config = config.model_copy(update={"train": config.train.model_copy(update={"refit": False})})
     # Not before: where an earlier run stands in this folder and this one dies, the settings must not belie its model.
     write_text(out / CONFIG_FILE, tomli_w.dumps(config.to_dict()))
     judgement = finish(corpus, dataset, split, config, out, history, start=start, progress=progress)
@@ -183,8 +175,7 @@ def fit(
 ) -> tuple[History, bool]:
     """Train on one part, choose on another, and leave the best epoch in `out/model/best.keras`.
 
-    Weights are those of `start` at first, see `pretraining.take_over`; without it they are random. Without a validation
-    part, the last epoch is left.
+    Weights are those of `start` at first, see `pretraining.take_over`; without it they are random.
 
     Returns:
         The history, and whether Ctrl-C ended it early.
@@ -210,14 +201,13 @@ def fit(
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=False,
     )
-    monitor = settings.monitor if len(split.validation) else None
-    keep = KeepBest(twin, out / MODEL_FOLDER / KERAS_FILE, monitor=monitor)
+    keep = KeepBest(twin, out / MODEL_FOLDER / KERAS_FILE, monitor=settings.monitor)
     interrupted = False
     with (
         contextlib.closing(Record(out / "history.csv", out / "tensorboard")) as record,
         progress.task("training", settings.epochs * len(split.train)) as task,
     ):
-        tell = Tell(task, progress, n_clips=len(split.train), n_epochs=settings.epochs)
+        tell = Tell(task, progress, n_clips=len(split.train), n_epochs=settings.epochs, keep=keep)
         callbacks = [
             Validate(twin, dataset, split.validation, weight_average=settings.weight_average),
             keep,
@@ -240,60 +230,6 @@ def fit(
     return record.history, interrupted
 
 
-def refit(
-    dataset: Dataset,
-    whole: Split,
-    config: RunConfig,
-    out: Path,
-    *,
-    start: Bundle | None = None,
-    progress: Progress = SILENT,
-) -> bool:
-    """Train anew, for all epochs, with those clips too that chose the epoch; leave the last one in `out/refit`.
-
-    What was chosen on them, the number of epochs and the calibration, stays; it is the usual last step where voices
-    are few. Ctrl-C leaves the network that was chosen.
-
-    Args:
-        dataset: All clips, with the copies of those that train now.
-        whole: The split, its validation part among the training part.
-        config: All settings.
-        out: The run folder.
-        start: As for `fit`.
-        progress: Is told how far it is.
-
-    Returns:
-        Whether Ctrl-C ended it.
-    """
-    progress.say("training anew on the clips that trained and those that chose")
-    interrupted = True
-    with contextlib.suppress(KeyboardInterrupt):
-        _, interrupted = fit(dataset, whole, config, out / REFIT_FOLDER, start=start, progress=progress)
-    if interrupted:
-        shutil.rmtree(out / REFIT_FOLDER, ignore_errors=True)
-        progress.say("it is left as it was before that")
-    return interrupted
-
-
-def _whole(split: Split) -> Split:
-    """Return a split of which those clips train too that choose."""
-    return replace(
-        split, train=np.sort(np.concatenate([split.train, split.validation])), validation=split.validation[:0]
-    )
-
-
-def _refuse_refit(settings: TrainConfig, split: Split) -> None:
-    if not settings.refit:
-        return
-    if split.judging()[0] != "test":
-        raise SettingsError("refit trains on the validation part too, which is also to judge; set a test part aside")
-    if settings.schedule == "plateau" or settings.early_stop_patience:
-        raise SettingsError(
-            "refit has no validation part to lower the learning rate or to stop by; use the cosine or constant "
-            "schedule and no early_stop_patience"
-        )
-
-
 def finish(
     corpus: Corpus,
     dataset: Dataset,
@@ -305,25 +241,20 @@ def finish(
     start: Bundle | None = None,
     progress: Progress = SILENT,
 ) -> Judgement:
-    """Export the best epoch, calibrate it on the validation part, judge it on the test part, and seal it.
-
-    After `refit` the calibration is that of the network that was chosen, and the one trained anew is judged and sealed.
-    """
+    """Export the best epoch, calibrate it on the validation part, judge it on the test part, and seal it."""
     folder = out / MODEL_FOLDER
-    classifier, _ = _seal_network(corpus, dataset, split, config, folder, start)
+    best = keras.saving.load_model(folder / KERAS_FILE, compile=False)
+    groups = dataset.same_length_groups(split.validation, most=4)
+    export_onnx(best, folder / ONNX_FILE, samples=[dataset.inputs(split.validation[group]) for group in groups])
+    info = describe_model(corpus, dataset, split, config, start=start)
+    write_known_clips(folder, known_clips(dataset, split, start))
+    classifier = Classifier(seal(folder, info, model_card(info)))
+    write_familiar(folder, classifier, dataset, split, seed=config.train.seed)
     raw = clip_probabilities(classifier, dataset, split.validation)
     targets = dataset.targets[split.validation]
     speakers = speakers_of([dataset.clips[index] for index in split.validation])
     temperature = fit_temperature(raw, targets, speakers=speakers)
     abstention = choose_threshold(soften(raw, temperature), targets, target_error=config.train.target_error)
-    if config.train.refit:
-        anew = out / REFIT_FOLDER / MODEL_FOLDER
-        try:
-            (anew / KERAS_FILE).replace(folder / KERAS_FILE)
-            anew.rmdir()
-        except OSError as error:
-            raise output_error(folder, error) from error
-    classifier, info = _seal_network(corpus, dataset, split, config, folder, start)
     part, indices = split.judging()
     judged = soften(clip_probabilities(classifier, dataset, indices, progress=progress), temperature)
     protocol = info.protocol
@@ -357,21 +288,6 @@ def finish(
     return judgement
 
 
-def _seal_network(
-    corpus: Corpus, dataset: Dataset, split: Split, config: RunConfig, folder: Path, start: Bundle | None
-) -> tuple[Classifier, ModelInfo]:
-    """Export the network that lies in a model folder and seal it as it is, not yet calibrated."""
-    network = keras.saving.load_model(folder / KERAS_FILE, compile=False)
-    groups = dataset.same_length_groups(split.validation, most=4)
-    export_onnx(network, folder / ONNX_FILE, samples=[dataset.inputs(split.validation[group]) for group in groups])
-    info = describe_model(corpus, dataset, split, config, start=start)
-    write_known_clips(folder, known_clips(dataset, split, start, refit=config.train.refit))
-    classifier = Classifier(seal(folder, info, model_card(info)))
-    # Of --refit too: clips that chose are no neighbours of themselves, since only those that trained before are kept.
-    write_familiar(folder, classifier, dataset, split, seed=config.train.seed)
-    return classifier, info
-
-
 def write_familiar(folder: Path, classifier: Classifier, dataset: Dataset, split: Split, *, seed: int) -> None:
     """Write what the model knows into its bundle, which is to be sealed again; see `familiar`."""
     kept = np.random.default_rng(seed).permutation(split.train)[:N_KEPT]
@@ -382,11 +298,9 @@ def write_familiar(folder: Path, classifier: Classifier, dataset: Dataset, split
         temporary.write_bytes(familiar.to_bytes())
 
 
-def known_clips(dataset: Dataset, split: Split, start: Bundle | None, *, refit: bool = False) -> dict[str, set[str]]:
+def known_clips(dataset: Dataset, split: Split, start: Bundle | None) -> dict[str, set[str]]:
     """Return the hashes of the clips that trained and chose a model; of the model before it all count as training."""
     known = {name: {dataset.samples[index].content for index in split.parts[name]} for name in ("train", "validation")}
-    if refit:
-        known = {"train": known["train"] | known["validation"], "validation": set()}
     before = (start.known_clips() if start else None) or {}
     return {**known, "train": known["train"].union(*before.values())}
 
@@ -396,13 +310,9 @@ def describe_model(
 ) -> ModelInfo:
     """Return what `model.json` says before the model was calibrated and judged."""
     shapes = input_shapes(config.spectrogram)
-    train = _whole(split).train if config.train.refit else split.train
-    protocol = split.protocol
-    if config.train.refit:
-        protocol += f"; then trained anew for {config.train.epochs} epochs on the training and validation parts"
     trained_on = []
-    for name in sorted({dataset.clips[index].corpus for index in train}):
-        indices = np.asarray([index for index in train if dataset.clips[index].corpus == name])
+    for name in sorted({dataset.clips[index].corpus for index in split.train}):
+        indices = np.asarray([index for index in split.train if dataset.clips[index].corpus == name])
         speakers = {dataset.clips[index].speaker for index in indices} - {None}
         trained_on.append(
             TrainingCorpus(
@@ -424,7 +334,7 @@ def describe_model(
         trained_on=(*trained_on, *before),
         init=origin,
         split=describe_split(dataset, split, config.split),
-        protocol=protocol + says_start(start),
+        protocol=split.protocol + says_start(start),
         seed=config.train.seed,
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
     )
