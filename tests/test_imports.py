@@ -23,9 +23,9 @@ FLOORS = (
     "audio", "silero", "speech", "recordings", "turns", "degrade", "voices", "periodicity", "spectrogram", "features",
     "corpora", "pictures", "dataset", "leaks", "splits", "copies", "joined", "balance", "augment", "backend",
     "losses", "network", "fused", "optimizers", "batches", "metrics", "calibration", "adapt", "familiar", "overview",
-    "plots", "bundle", "card", "pretraining", "classifier", "windowing", "smoothing", "live", "timeline", "listening",
-    "explanations", "writers", "predictions", "testing", "export", "callbacks",
-    "judging", "adapted",
+    "plots", "bundle", "card", "lineage", "pretraining", "classifier", "distillation",
+    "windowing", "smoothing", "live", "timeline", "listening", "explanations", "writers", "predictions",
+    "testing", "export", "callbacks", "judging", "adapted",
     "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo",
     "settings", "doctor", "console", "live_view", "cli", "__main__",
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from emogram.dataset import Dataset, HalfArray, Indices
 from emogram.losses import IMPOSSIBLE
 
 FloatArray = npt.NDArray[np.float32]
+Teach = Callable[[FloatArray], FloatArray]
 Batch = tuple[dict[str, FloatArray] | FloatArray, FloatArray, FloatArray]
 
 
@@ -25,7 +27,15 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     All randomness comes from (seed, epoch, step), so that a batch does not depend on how it was reached.
     """
 
-    def __init__(self, dataset: Dataset, indices: Indices, *, train: TrainConfig, augmentation: AugmentConfig) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        indices: Indices,
+        *,
+        train: TrainConfig,
+        augmentation: AugmentConfig,
+        teach: Teach | None = None,
+    ) -> None:
         """Take the training part of a dataset.
 
         Args:
@@ -33,12 +43,14 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
             indices: Those that train.
             train: Batch size, length, seed, how much clips count.
             augmentation: How clips are changed.
+            teach: Tells of a batch of spectrograms what others say of it, `train.teacher_share` of the targets.
         """
         super().__init__(workers=1)
         self._dataset = dataset
         self._indices = indices
         self._train = train
         self._augmentation = augmentation
+        self._teach = teach
         self._axes, self._log_mel = PICTURE_AXES, dataset.samples[0].spectrogram.shape[-1] == 1
         if self._log_mel:
             settings = dataset.spectrogram  # None where the spectrograms were made elsewhere
@@ -97,10 +109,23 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def _weighed(self, batch: FloatArray, answers: FloatArray, features: FloatArray | None) -> Batch:
         n_labels = len(self._dataset.labels)
         shares, possible, weights = answers[:, :n_labels], answers[:, n_labels:-1], answers[:, -1]
+        if self._teach is not None:
+            shares = self._taught(batch, shares, possible > 0, self._teach)
         # A label is possible where it is for either of two clips that were mixed.
         targets = np.where(possible > 0, shares, np.float32(IMPOSSIBLE))
         inputs: Any = batch if features is None else {"spectrogram": batch, "features": features}
         return inputs, targets, weights
+
+    def _taught(
+        self, batch: FloatArray, shares: FloatArray, possible: npt.NDArray[np.bool_], teach: Teach
+    ) -> FloatArray:
+        said = teach(batch)
+        unsaid = ~possible.all(axis=1)
+        said[unsaid] *= possible[unsaid]
+        said[unsaid] /= np.maximum(said[unsaid].sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        share = self._train.teacher_share
+        mixed: FloatArray = np.float32(1 - share) * shares + np.float32(share) * said
+        return mixed
 
 
 def cut_or_pad(spectrogram: HalfArray, n_frames: int, rng: np.random.Generator) -> HalfArray:

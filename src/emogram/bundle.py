@@ -59,11 +59,11 @@ class TrainingCorpus(BaseModel):
     n_speakers: int | None = Field(None, ge=0, description="Number of speakers; unset where unknown.")
     content_hash: str = Field(description="Hash over the clips.")
     licence: str = Field("unknown", description="Licence of the corpus.")
-    pretraining: bool = Field(False, description="Trained the model that this one started from, or one before that.")
+    pretraining: bool = Field(False, description="Trained a model that this one learnt from, or one before that.")
 
 
 class Origin(BaseModel):
-    """The model whose weights a training started from."""
+    """A model that a training learnt from."""
 
     model_config: ClassVar[ConfigDict] = Settings.model_config
 
@@ -88,6 +88,7 @@ class ModelInfo(Settings):
     inputs: tuple[str, ...] = Field(("spectrogram",), description="Names of the ONNX inputs.")
     trained_on: tuple[TrainingCorpus, ...] = Field((), description="Corpora it was trained on.")
     init: Origin | None = Field(None, description="The model that training started from; unset: random weights.")
+    teachers: tuple[Origin, ...] = Field((), description="Models whose answers it learnt beside the labels.")
     split: dict[str, Any] = Field(default_factory=dict, description="How clips were parted.")
     protocol: str = Field("", description="Protocol of the metrics.")
     metrics: dict[str, Any] = Field(default_factory=dict, description="Metrics under that protocol; fractions.")
@@ -158,7 +159,8 @@ class ModelInfo(Settings):
         names = [name for part in parts for name in self.split.get(f"{part}_speakers", ())]
         if len(corpora) == 1:
             names = [f"{corpora[0]}/{name}" for name in names]
-        return frozenset([*names, *(self.init.heard if self.init else ())])
+        before = (*([self.init] if self.init else []), *self.teachers)
+        return frozenset([*names, *(name for model in before for name in model.heard)])
 
 
 @dataclass(frozen=True)

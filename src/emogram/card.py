@@ -220,7 +220,7 @@ def _training_data(info: ModelInfo) -> str:
         return "Not recorded."
     rows = [
         [
-            f"{c.corpus} (the model it started from)" if c.pretraining else c.corpus,
+            f"{c.corpus} (of a model it learnt from)" if c.pretraining else c.corpus,
             CORPORA[c.corpus].speech if c.corpus in CORPORA else "unknown",
             str(c.n_clips),
             "unknown" if c.n_speakers is None else str(c.n_speakers),

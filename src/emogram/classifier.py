@@ -203,11 +203,15 @@ class Classifier:
         Raises:
             ModelError: The inputs do not fit the model, or it gives no probabilities.
         """
+        return soften(self.raw_probabilities(inputs), self.info.temperature)
+
+    def raw_probabilities(self, inputs: Mapping[str, npt.NDArray[np.floating[Any]]]) -> FloatArray:
+        """Return what `probabilities` does, before calibration."""
         feed = self._feed(inputs)
         if self.shifts > 1:
-            answers = [self._raw(shifted) for shifted in _shifted(feed, self.shifts)]
-            return soften(np.mean(answers, axis=0), self.info.temperature)
-        return soften(self._raw(feed), self.info.temperature)
+            mean: FloatArray = np.mean([self._raw(shifted) for shifted in _shifted(feed, self.shifts)], axis=0)
+            return mean
+        return self._raw(feed)
 
     def embeddings(self, inputs: Mapping[str, npt.NDArray[np.floating[Any]]]) -> Embeddings:
         """Return what the last layer of the network looks at, shape (n_clips, n_values); takes a whole run of it.

@@ -193,6 +193,14 @@ class TrainConfig(Settings):
     init: Path | None = Field(
         None, description="Model folder whose weights training starts from, of the same network and spectrogram."
     )
+    teachers: tuple[Path, ...] = Field(
+        (),
+        description="Model folders whose answers are learnt beside the labels; of a cross-validation's folder those of "
+        "the same fold.",
+    )
+    teacher_share: float = Field(
+        0.7, ge=0.0, le=1.0, description="Share of each target that the teachers say; the label is the rest."
+    )
     epochs: int = Field(32, ge=1, le=10000, description="Number of times that the training clips are seen.")
     batch_size: int = Field(32, ge=1, le=4096, description="Clips a step.")
     train_frames: int = Field(160, ge=0, description="Log-mels are cut or padded to this many frames; 0: the longest.")

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emogram import metrics, plots
-from emogram.bundle import Bundle, open_bundle
+from emogram.bundle import open_bundle
 from emogram.classifier import Classifier, Probabilities, as_prediction
 from emogram.config import RunConfig
 from emogram.corpora import Corpus, join_corpora, order_labels
@@ -26,7 +26,7 @@ from emogram.files import write_json, write_text
 from emogram.jobs import is_trained, judged_clips, run_jobs, train_whole
 from emogram.judging import PLOTS_FOLDER, clip_probabilities, read_probabilities
 from emogram.leaks import shared_recordings
-from emogram.pretraining import open_start, says_start
+from emogram.lineage import Lineage, open_lineage, says_lineage
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, CorpusPair
 from emogram.splits import Split, make_split
@@ -154,9 +154,9 @@ def crosscorpus(
     for job in (job for of_seed in plan.values() for job in of_seed):
         dataset = _part_of(whole, job.corpus)
         splits[job.folder] = split = make_split(dataset, job.config.split)
-        start = _open_start(job, dataset, split)
-        says = says_start(start)
-        trained = is_trained(job.folder, job.corpus, dataset, split, job.config, start=start)
+        lineage = _open_lineage(job, dataset, split)
+        says = says_lineage(lineage)
+        trained = is_trained(job.folder, job.corpus, dataset, split, job.config, lineage=lineage)
         if not trained or not all(_is_judged(job, t.name, datasets[t.name], dataset.labels) for t in job.tested):
             todo.append(replace(job, trained=trained))
     n_jobs = len(splits)
@@ -269,17 +269,17 @@ def _refuse_doubles(whole: Dataset, parts: Mapping[str, Indices]) -> None:
         raise CorpusError(f"{leak.found}; remove one of them")
 
 
-def _open_start(job: _Job, dataset: Dataset, split: Split) -> Bundle | None:
-    start = open_start(job.config, dataset, split)
-    if start is not None:
-        known = {corpus.corpus for corpus in start.info.trained_on}
+def _open_lineage(job: _Job, dataset: Dataset, split: Split) -> Lineage:
+    lineage = open_lineage(job.config, dataset, split)
+    for model in lineage.models:
+        known = {corpus.corpus for corpus in model.info.trained_on}
         seen = sorted(known & {clip.corpus for tested in job.tested for clip in tested.clips})
         if seen:
             raise CorpusError(
-                f"{start.folder}: this model was trained on {', '.join(seen)}, which is to be judged as never seen; "
-                "start from a model of other corpora"
+                f"{model.folder}: this model was trained on {', '.join(seen)}, which is to be judged as never seen; "
+                "learn from a model of other corpora"
             )
-    return start
+    return lineage
 
 
 def _is_judged(job: _Job, tested: str, dataset: Dataset, labels: Sequence[str]) -> bool:

@@ -19,8 +19,8 @@ from emogram.corpora import Corpus
 from emogram.dataset import Dataset, load_dataset
 from emogram.jobs import is_trained, judged_clips, run_jobs, train_whole
 from emogram.judging import Judgement, judge_seeds, read_run
+from emogram.lineage import open_lineage, says_lineage
 from emogram.predictions import Predictions
-from emogram.pretraining import open_start, says_start
 from emogram.progress import SILENT, Progress
 from emogram.protocols import Protocol, find_protocol
 from emogram.records import Clip, Report, SeedSummary
@@ -117,11 +117,13 @@ def crossval(
     dataset = load_dataset(corpus, config.spectrogram, cache=cache, progress=progress)
     plan = [_Job(seed, fold) for seed in seeds for fold in range(max(1, len(chosen.folds)))]
     splits = {job: make_split(dataset, job.settings(config, chosen).split) for job in plan}
-    starts = {job: open_start(job.settings(config, chosen), dataset, splits[job]) for job in plan}
+    lineages = {job: open_lineage(job.settings(config, chosen), dataset, splits[job]) for job in plan}
     todo = [
         job
         for job in plan
-        if not is_trained(out / job.name, corpus, dataset, splits[job], job.settings(config, chosen), start=starts[job])
+        if not is_trained(
+            out / job.name, corpus, dataset, splits[job], job.settings(config, chosen), lineage=lineages[job]
+        )
     ]
     if len(todo) < len(plan):
         progress.say(f"{len(plan) - len(todo)} of {len(plan)} folds are done already, with the same settings and clips")
@@ -130,7 +132,7 @@ def crossval(
     with contextlib.closing(running):
         for job, uar in running:
             progress.say(f"{job.name}  UAR {uar:.1%}")
-    also = says_training_only(dataset) + says_start(starts[plan[0]])
+    also = says_training_only(dataset) + says_lineage(lineages[plan[0]])
     pooled = [_pool(corpus, dataset, splits, out, protocol=chosen, seed=seed, also=also) for seed in seeds]
     per_fold = {job.name: dict(open_bundle(out / job.name).info.metrics) for job in plan}
     return CrossvalResult(

@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from emogram.bundle import Bundle, open_bundle
+from emogram.bundle import open_bundle
 from emogram.config import RunConfig, read_toml
 from emogram.corpora import Corpus
 from emogram.dataset import Dataset
 from emogram.errors import EmogramError
 from emogram.judging import read_probabilities
+from emogram.lineage import Lineage
 from emogram.parallel import map_parallel, worker_count
 from emogram.progress import Progress, Task
 from emogram.records import Clip
@@ -77,7 +78,7 @@ def train_whole(corpus: Corpus, config: RunConfig, out: Path, *, cache: Path | N
 
 
 def is_trained(
-    out: Path, corpus: Corpus, dataset: Dataset, split: Split, config: RunConfig, *, start: Bundle | None
+    out: Path, corpus: Corpus, dataset: Dataset, split: Split, config: RunConfig, *, lineage: Lineage
 ) -> bool:
     """Tell whether a run folder holds this training, finished and judged, of the same settings on the same clips."""
     try:
@@ -87,9 +88,11 @@ def is_trained(
         read_probabilities(out, judged_clips(dataset, split), dataset.labels)
     except EmogramError:
         return False
-    now = describe_model(corpus, dataset, split, config, start=start)
+    now = describe_model(corpus, dataset, split, config, lineage=lineage)
     # Metrics are written into the bundle last of all.
-    return bool(info.metrics) and (info.trained_on, info.init, info.split) == (now.trained_on, now.init, now.split)
+    return bool(info.metrics) and all(
+        getattr(info, name) == getattr(now, name) for name in ("trained_on", "init", "teachers", "split")
+    )
 
 
 def judged_clips(dataset: Dataset, split: Split) -> list[Clip]:

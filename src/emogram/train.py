@@ -23,7 +23,6 @@ from emogram.bundle import (
     FAMILIAR_FILE,
     KERAS_FILE,
     ONNX_FILE,
-    Bundle,
     ModelInfo,
     TrainingCorpus,
     seal,
@@ -38,6 +37,7 @@ from emogram.copies import with_degraded_copies
 from emogram.corpora import Corpus
 from emogram.corpora.corpus import UNKNOWN_LICENCE
 from emogram.dataset import Dataset, load_dataset
+from emogram.distillation import Teachers
 from emogram.errors import EmogramError, SettingsError
 from emogram.export import export_onnx
 from emogram.familiar import N_KEPT, learn_familiar
@@ -45,17 +45,19 @@ from emogram.features import N_FEATURES
 from emogram.files import write_json, write_text, writing
 from emogram.fused import faster, without_denormals
 from emogram.judging import Judgement, clip_embeddings, clip_probabilities, judge_clips
+from emogram.lineage import Lineage, corpora_before, describe_origins, known_before, open_lineage, says_lineage
 from emogram.losses import PossibleCrossentropy
 from emogram.network import InputShapes, adapt_features, build_network
 from emogram.optimizers import make_optimizer
 from emogram.pictures import read_picture_config
-from emogram.pretraining import describe_start, open_start, says_start, take_over
+from emogram.pretraining import take_over
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
 from emogram.splits import Split, describe_split, make_split, speakers_of
 
 MODEL_FOLDER = "model"
 CONFIG_FILE = "config.toml"
+NOTHING_BEFORE = Lineage()
 AUTO = "auto"  # in place of the names of hard classes
 
 
@@ -123,16 +125,16 @@ def train(
     config = fit_to_corpus(config, corpus)
     dataset = load_dataset(corpus, config.spectrogram, cache=cache, workers=workers, progress=progress)
     split = make_split(dataset, config.split)
-    start = open_start(config, dataset, split)
+    lineage = open_lineage(config, dataset, split)
     write_json(out / "environment.json", describe_environment())
     warnings = [*corpus.warnings, *split.warnings]
     dataset = with_degraded_copies(
         dataset, split.train, config.augment, cache=cache, workers=workers, progress=progress
     )
-    history, interrupted = fit(dataset, split, config, out, start=start, progress=progress)
+    history, interrupted = fit(dataset, split, config, out, lineage=lineage, progress=progress)
     # Not before: where an earlier run stands in this folder and this one dies, the settings must not belie its model.
     write_text(out / CONFIG_FILE, tomli_w.dumps(config.to_dict()))
-    judgement = finish(corpus, dataset, split, config, out, history, start=start, progress=progress)
+    judgement = finish(corpus, dataset, split, config, out, history, lineage=lineage, progress=progress)
     return TrainResult(
         run=out,
         judgement=judgement,
@@ -170,12 +172,12 @@ def fit(
     config: RunConfig,
     out: Path,
     *,
-    start: Bundle | None = None,
+    lineage: Lineage = NOTHING_BEFORE,
     progress: Progress = SILENT,
 ) -> tuple[History, bool]:
     """Train on one part, choose on another, and leave the best epoch in `out/model/best.keras`.
 
-    Weights are those of `start` at first, see `pretraining.take_over`; without it they are random.
+    Weights are those of the model to start from, see `pretraining.take_over`; without one they are random.
 
     Returns:
         The history, and whether Ctrl-C ended it early.
@@ -185,8 +187,8 @@ def fit(
     keras.utils.set_random_seed(settings.seed)
     shapes = input_shapes(config.spectrogram)
     twin = build_network(shapes, len(dataset.labels), config.network)
-    if start is not None:
-        take_over(start, twin, dataset.labels)
+    if lineage.start is not None:
+        take_over(lineage.start, twin, dataset.labels)
     with computing_in(settings.precision):
         network = faster(build_network(shapes, len(dataset.labels), config.network))
     network.set_weights(twin.get_weights())
@@ -194,7 +196,8 @@ def fit(
         found = [dataset.samples[index].features for index in split.train]
         for one in (network, twin):  # the layer keeps a copy of what it learnt, which set_weights does not renew
             adapt_features(one, np.stack([features for features in found if features is not None]))
-    batches = TrainingBatches(dataset, split.train, train=settings, augmentation=config.augment)
+    teach = Teachers(lineage.teachers).answer if lineage.teachers else None
+    batches = TrainingBatches(dataset, split.train, train=settings, augmentation=config.augment, teach=teach)
     network.compile(
         optimizer=make_optimizer(settings, steps_per_epoch=len(batches), precision=computed_in(settings.precision)),
         loss=PossibleCrossentropy(label_smoothing=settings.label_smoothing),
@@ -238,7 +241,7 @@ def finish(
     out: Path,
     history: History,
     *,
-    start: Bundle | None = None,
+    lineage: Lineage = NOTHING_BEFORE,
     progress: Progress = SILENT,
 ) -> Judgement:
     """Export the best epoch, calibrate it on the validation part, judge it on the test part, and seal it."""
@@ -246,8 +249,8 @@ def finish(
     best = keras.saving.load_model(folder / KERAS_FILE, compile=False)
     groups = dataset.same_length_groups(split.validation, most=4)
     export_onnx(best, folder / ONNX_FILE, samples=[dataset.inputs(split.validation[group]) for group in groups])
-    info = describe_model(corpus, dataset, split, config, start=start)
-    write_known_clips(folder, known_clips(dataset, split, start))
+    info = describe_model(corpus, dataset, split, config, lineage=lineage)
+    write_known_clips(folder, known_clips(dataset, split, lineage))
     classifier = Classifier(seal(folder, info, model_card(info)))
     write_familiar(folder, classifier, dataset, split, seed=config.train.seed)
     raw = clip_probabilities(classifier, dataset, split.validation)
@@ -298,15 +301,17 @@ def write_familiar(folder: Path, classifier: Classifier, dataset: Dataset, split
         temporary.write_bytes(familiar.to_bytes())
 
 
-def known_clips(dataset: Dataset, split: Split, start: Bundle | None) -> dict[str, set[str]]:
-    """Return the hashes of the clips that trained and chose a model; of the model before it all count as training."""
-    known = {name: {dataset.samples[index].content for index in split.parts[name]} for name in ("train", "validation")}
-    before = (start.known_clips() if start else None) or {}
-    return {**known, "train": known["train"].union(*before.values())}
+def known_clips(dataset: Dataset, split: Split, lineage: Lineage) -> dict[str, set[str]]:
+    """Return the hashes of the clips that trained and chose a model, and those before it."""
+    before = known_before(lineage)
+    return {
+        name: {dataset.samples[index].content for index in split.parts[name]} | before[name]
+        for name in ("train", "validation")
+    }
 
 
 def describe_model(
-    corpus: Corpus, dataset: Dataset, split: Split, config: RunConfig, *, start: Bundle | None = None
+    corpus: Corpus, dataset: Dataset, split: Split, config: RunConfig, *, lineage: Lineage = NOTHING_BEFORE
 ) -> ModelInfo:
     """Return what `model.json` says before the model was calibrated and judged."""
     shapes = input_shapes(config.spectrogram)
@@ -323,7 +328,6 @@ def describe_model(
                 licence=corpus.licences.get(name, UNKNOWN_LICENCE),
             )
         )
-    origin, before = (None, ()) if start is None else describe_start(start)
     network = config.network.to_dict()
     return ModelInfo(
         labels=dataset.labels,
@@ -331,10 +335,10 @@ def describe_model(
         network={"name": network.pop("network"), **network},
         input_shape=shapes.spectrogram,
         inputs=("spectrogram", "features") if shapes.n_features else ("spectrogram",),
-        trained_on=(*trained_on, *before),
-        init=origin,
+        trained_on=(*trained_on, *corpora_before(lineage, trained_on)),
+        **describe_origins(lineage),
         split=describe_split(dataset, split, config.split),
-        protocol=split.protocol + says_start(start),
+        protocol=split.protocol + says_lineage(lineage),
         seed=config.train.seed,
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
     )

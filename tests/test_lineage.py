@@ -1,4 +1,4 @@
-"""Starting from a trained model: which weights are taken over, what is refused, and what is written down."""
+"""Learning from trained models: which weights and answers are taken over, what is refused, what is written down."""
 
 import dataclasses
 
@@ -10,8 +10,9 @@ from emogram.bundle import Origin, TrainingCorpus, open_bundle
 from emogram.callbacks import network_probabilities
 from emogram.config import RunConfig
 from emogram.errors import CorpusError, ModelError
+from emogram.lineage import Lineage, corpora_before, known_before, open_lineage, says_lineage
 from emogram.network import build_network
-from emogram.pretraining import describe_start, open_start, says_start, take_over
+from emogram.pretraining import take_over
 from emogram.splits import make_split
 from emogram.train import describe_model, input_shapes, train
 
@@ -29,15 +30,15 @@ def starting(tiny_run, settings_of, voices_dataset):
     def open_it(dataset=None, **sections):
         config = settings_of(**{**sections, "train": {"init": tiny_run.run, **sections.get("train", {})}})
         dataset = dataset or other_corpus(voices_dataset)
-        return open_start(config, dataset, make_split(dataset, config.split))
+        return open_lineage(config, dataset, make_split(dataset, config.split)).start
 
     return open_it
 
 
 def test_without_a_model_training_starts_from_nothing(settings_of, voices_dataset):
     config = settings_of()
-    assert open_start(config, voices_dataset, make_split(voices_dataset, config.split)) is None
-    assert says_start(None) == ""
+    assert open_lineage(config, voices_dataset, make_split(voices_dataset, config.split)) == Lineage()
+    assert says_lineage(Lineage()) == ""
 
 
 def test_with_the_same_labels_the_network_says_what_the_model_says(starting, tiny_run, voices_dataset, settings_of):
@@ -126,14 +127,14 @@ def test_the_bundle_names_the_model_and_corpora_it_started_from(starting, voices
     start = starting()
     dataset, config = other_corpus(voices_dataset), settings_of()
     corpus = dataclasses.replace(voices_corpus, name="other", clips=dataset.clips, licences={"other": "free"})
-    info = describe_model(corpus, dataset, make_split(dataset, config.split), config, start=start)
+    info = describe_model(corpus, dataset, make_split(dataset, config.split), config, lineage=Lineage(start))
     assert [(one.corpus, one.licence, one.pretraining) for one in info.trained_on] == [
         ("other", "free", False), ("synthetic-voices", "unknown", True)]  # fmt: skip
     assert (info.init.model_id, info.init.sha256) == ("emogram-emonet-synthetic-voices", start.sha256)
     assert info.init.heard == tuple(f"synthetic-voices/synthetic0{i}" for i in (1, 2, 3))
     assert info.protocol.endswith("; started from a model trained on synthetic-voices")
     assert info.heard("train") == {*info.init.heard, "other/synthetic01", "other/synthetic02"}
-    assert describe_start(start)[1] == (
+    assert corpora_before(Lineage(start), ()) == (
         TrainingCorpus.model_validate({**start.info.trained_on[0].model_dump(), "pretraining": True}),)  # fmt: skip
 
 
@@ -153,3 +154,88 @@ def test_training_starts_where_the_model_stopped(tiny_run, voices_corpus, settin
     assert "started from a model trained on synthetic-voices" in result.report.protocol
     assert open_bundle(tmp_path / "run").info.init.sha256 == open_bundle(tiny_run.run).sha256
     assert RunConfig.from_dict(config.to_dict()) == config
+
+
+# ---------------------------------------------------------------- teachers
+
+
+@pytest.fixture
+def taught(tiny_run, settings_of, voices_dataset):
+    """Settings of a pupil of `tiny_run`, with whatever a test wants otherwise -> its lineage."""
+
+    def open_it(dataset=None, **sections):
+        config = settings_of(**{**sections, "train": {"teachers": [tiny_run.run], **sections.get("train", {})}})
+        dataset = dataset or voices_dataset
+        return open_lineage(config, dataset, make_split(dataset, config.split))
+
+    return open_it
+
+
+def test_a_teacher_of_the_same_split_is_taken_and_remembered(taught, tiny_run, voices_dataset):
+    lineage = taught()
+    known = open_bundle(tiny_run.run).known_clips()
+    assert lineage.start is None and [one.sha256 for one in lineage.models] == [open_bundle(tiny_run.run).sha256]
+    assert known_before(lineage) == known
+    assert says_lineage(lineage) == "; taught by 1 model trained on synthetic-voices"
+    assert corpora_before(lineage, lineage.teachers[0].info.trained_on) == (), "the clips that train the pupil too"
+    assert [one.pretraining for one in corpora_before(lineage, ())] == [True]
+
+
+def test_who_taught_must_not_have_heard_who_judges_or_chooses(taught):
+    """The teacher was trained on 01 and 02, and chosen by 03."""
+    with pytest.raises(CorpusError, match="has heard synthetic-voices/synthetic03, and the test part is of voices"):
+        taught(split={"validation_speakers": ["synthetic04"], "test_speakers": ["synthetic03"]})
+    with pytest.raises(CorpusError, match="has heard synthetic-voices/synthetic02, and the validation part is of voic"):
+        taught(split={"validation_speakers": ["synthetic02"], "test_speakers": ["synthetic04"]})
+    with pytest.raises(CorpusError, match="has heard synthetic-voices/synthetic01, and the test part is of voices"):
+        taught(split={"validation_speakers": ["synthetic03"], "test_speakers": ["synthetic01"]})
+
+
+def test_other_labels_or_spectrograms_cannot_be_taught(taught, voices_dataset, settings_of):
+    other = dataclasses.replace(voices_dataset, labels=("angry", "calm", "happy", "neutral"))
+    with pytest.raises(ModelError, match="knows angry, calm, happy, sad, and the corpus has angry, calm, happy, neut"):
+        taught(other)
+    settings = {"spectrogram": {"n_mels": 48}}
+    dataset = dataclasses.replace(voices_dataset, spectrogram=settings_of(**settings).spectrogram)
+    with pytest.raises(ModelError, match="its answers cannot be learnt, its spectrogram settings differ: n_mels is 64"):
+        taught(dataset, **settings)
+
+
+def test_a_pupil_may_be_given_bands_of_periodicity_that_its_teacher_does_not_take(taught, voices_dataset, settings_of):
+    more = {"spectrogram": {"periodicity_bands": 16}}
+    dataset = dataclasses.replace(voices_dataset, spectrogram=settings_of(**more).spectrogram)
+    assert len(taught(dataset, **more).teachers) == 1
+
+
+def test_of_a_cross_validation_the_models_of_the_same_fold_teach(tiny_run, taught, tmp_path):
+    for seed, fold in ((1, 0), (0, 0), (0, 1)):
+        folder = tmp_path / f"seed-{seed}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"fold-{fold}").symlink_to(tiny_run.run)
+    lineage = taught(train={"teachers": [tmp_path]})
+    folders = [str(one.folder.relative_to(tmp_path)) for one in lineage.teachers]
+    assert folders == ["seed-0/fold-0/model", "seed-1/fold-0/model"]
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_a_pupil_that_listens_to_its_teacher_alone_learns_no_label(tiny_run, voices_corpus, settings_of, tmp_path):
+    """Two roads: with shuffled labels and nothing but the teacher's answers, the same network comes out."""
+    config = settings_of(train={"teachers": [tiny_run.run], "teacher_share": 1.0, "epochs": 1, "class_weights": False})
+    first = train(voices_corpus, config, tmp_path / "first", workers=1)
+    info = open_bundle(first.run).info
+    assert [one.sha256 for one in info.teachers] == [open_bundle(tiny_run.run).sha256]
+    assert info.heard("train") == {f"synthetic-voices/synthetic0{i}" for i in (1, 2, 3)}, "who chose a teacher, too"
+    assert "taught by 1 model trained on synthetic-voices" in first.report.protocol
+    assert info.trained_on == open_bundle(tiny_run.run).info.trained_on
+    others = {"angry": "calm", "calm": "happy", "happy": "sad", "sad": "angry"}
+    clips = tuple(
+        dataclasses.replace(clip, label=others[clip.label]) if clip.speaker in ("synthetic01", "synthetic02") else clip
+        for clip in voices_corpus.clips
+    )
+    second = train(dataclasses.replace(voices_corpus, clips=clips), config, tmp_path / "second", workers=1)
+    one, other = (
+        keras.saving.load_model(run.run / "model" / "best.keras", compile=False).get_weights()
+        for run in (first, second)
+    )
+    for mine, theirs in zip(one, other, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
