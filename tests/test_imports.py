@@ -24,7 +24,7 @@ FLOORS = (
     "corpora", "pictures", "dataset", "leaks", "splits", "copies", "joined", "balance", "augment", "backend",
     "losses", "network", "fused", "optimizers", "batches", "metrics", "calibration", "adapt", "familiar", "overview",
     "plots", "bundle", "card", "pretraining", "classifier", "windowing", "smoothing", "live", "timeline", "listening",
-    "explanations", "writers", "predictions", "testing", "export", "callbacks",
+    "explanations", "writers", "predictions", "testing", "export", "archive", "callbacks",
     "judging", "adapted",
     "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo",
     "settings", "doctor", "console", "live_view", "cli", "__main__",

@@ -274,7 +274,8 @@ class Classifier:
         if waveform.size > audio.MAX_DURATION_S * wanted_rate:
             raise AudioError(
                 f"audio: {waveform.size / wanted_rate:.0f} s long; a clip may last {audio.MAX_DURATION_S:g} s, "
-                "cut it into utterances"
+                "cut it into utterances",
+                code="too_long",
             )
         return waveform
 
