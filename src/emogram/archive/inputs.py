@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emogram.archive.places import absolute, is_remote, open_store, patiently
+from emogram.archive.places import absolute, is_remote, one_line_of, open_store, patiently
 from emogram.audio import AUDIO_SUFFIXES
 from emogram.bundle import ModelInfo
 from emogram.config import ArchiveConfig
@@ -115,7 +115,7 @@ def digest_of(manifest: str) -> str:
 
 def _inputs_of(name: str, suffixes: frozenset[str], manifests: dict[str, str]) -> Iterator[Input]:
     remote = is_remote(name)
-    if _suffix(name) in LIST_SUFFIXES:
+    if _suffix(name) in LIST_SUFFIXES and (remote or not os.path.isdir(name)):  # noqa: PTH112
         content = _content_of(name)
         manifests[name] = hashlib.sha256(content).hexdigest()
         yield from _of_manifest(name, content)
@@ -164,7 +164,7 @@ def _of_store(url: str, suffixes: frozenset[str]) -> Iterator[Input]:
     except FileNotFoundError:
         raise InputError(f"{url}: nothing of that name there", code="missing") from None
     except Exception as error:  # stores raise what their libraries do
-        raise InputError(f"{url}: cannot be listed ({_line(error)})", code="remote") from None
+        raise InputError(f"{url}: cannot be listed ({one_line_of(error)})", code="remote") from None
     if found is None:
         yield Input(url, size=int(info.get("size") or 0))
         return
@@ -210,7 +210,7 @@ def _content_of(name: str) -> bytes:
     except FileNotFoundError:
         raise InputError(f"{name}: no such manifest", code="missing") from None
     except Exception as error:  # stores raise what their libraries do
-        raise InputError(f"{name}: the manifest cannot be read ({_line(error)})") from None
+        raise InputError(f"{name}: the manifest cannot be read ({one_line_of(error)})") from None
 
 
 def _size(path: str) -> int:
@@ -223,10 +223,6 @@ def _size(path: str) -> int:
 
 def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 class _Table:

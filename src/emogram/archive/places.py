@@ -21,12 +21,16 @@ from emogram.files import output_error, sha256_of, writing
 
 EXTRA = "archive"
 
+HIDDEN = "_emogram"
+"""Folder of the plan, the markers and what is being written, which no pattern such as OUT/*.parquet looks into."""
+
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _EXTRA_OF = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "http": EXTRA, "https": EXTRA}
 # Where an object that is written appears whole, or not at all, and nothing can be renamed.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "r2", "memory"})
 _TRIES = 4
 _FIRST_WAIT_S = 0.5
+_OLD_S = 3600.0  # no writer takes so long
 _AT_ONCE = 500  # small files asked for at once
 
 Result = TypeVar("Result")
@@ -62,6 +66,9 @@ class Place(Protocol):
     def sha256(self, name: str) -> str | None:
         """Return the SHA-256 of a file as hexadecimal digits; None where there is none."""
 
+    def tidy(self) -> None:
+        """Delete what writers that were killed left behind, once nobody can be writing it any more."""
+
 
 def is_remote(name: str) -> bool:
     """Tell whether a name is that of another machine's file: it begins with a protocol other than file://."""
@@ -73,6 +80,11 @@ def absolute(name: str) -> str:
     if is_remote(name):
         return name
     return os.path.abspath(os.path.expanduser(name.removeprefix("file://")))  # noqa: PTH100, PTH111 (names of any bytes)
+
+
+def text_of(name: str) -> str:
+    """Return a name that may hold bytes that are no text in a form that files and people can read."""
+    return os.fsencode(name).decode("utf-8", errors="backslashreplace")
 
 
 def open_place(name: str) -> Place:
@@ -126,6 +138,11 @@ def patiently(function: Callable[[], Result]) -> Result:
                 raise
             time.sleep(_FIRST_WAIT_S * 4**attempt)
     raise AssertionError("the last try returned or raised")
+
+
+def one_line_of(error: Exception) -> str:
+    """Return what a library says of an error, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 class _LocalPlace:
@@ -192,6 +209,12 @@ class _LocalPlace:
 
     def remove(self, name: str) -> None:
         (self._folder / name).unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        for left in (self._folder / HIDDEN).glob("*waiting-*"):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > _OLD_S:
+                    left.unlink()
 
     def sha256(self, name: str) -> str | None:
         try:
@@ -265,6 +288,9 @@ class _RemotePlace:
         with contextlib.suppress(FileNotFoundError):
             self._ask(lambda: self._store.rm_file(self._at(name)), name)
 
+    def tidy(self) -> None:
+        """An object that was not written whole does not exist."""
+
     def sha256(self, name: str) -> str | None:
         def digest() -> str:
             sha256 = hashlib.sha256()
@@ -291,12 +317,9 @@ class _RemotePlace:
         except (FileNotFoundError, FileExistsError, NotImplementedError, TypeError):
             raise
         except Exception as error:
-            what = " ".join(f"{type(error).__name__}: {error}".split())
-            raise OutputError(f"{self.url}/{name}: the store refuses or cannot be reached ({what})") from error
-
-
-HIDDEN = "_emogram"
-"""Folder of the plan, the markers and what is being written, which no pattern such as OUT/*.parquet looks into."""
+            raise OutputError(
+                f"{self.url}/{name}: the store refuses or cannot be reached ({one_line_of(error)})"
+            ) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from emogram import __version__
 from emogram.archive.inputs import Input, digest_of, list_inputs, suffixes_for
-from emogram.archive.places import HIDDEN, Place
+from emogram.archive.places import HIDDEN, Place, text_of
 from emogram.bundle import Bundle
 from emogram.config import ArchiveConfig
-from emogram.errors import OutputError, SettingsError
+from emogram.errors import InputError, OutputError, SettingsError
 from emogram.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _asked(names: Sequence[str], bundle: Bundle, config: ArchiveConfig) -> dict[
     info = bundle.info
     return {
         "schema": SCHEMA,
-        "given": [_text(name) for name in names],
+        "given": [text_of(name) for name in names],
         "model": {"id": info.model_id, "sha256": bundle.sha256, "labels": list(info.labels)},
         "settings": config.to_dict(),
     }
@@ -198,6 +198,8 @@ def _make(
 
     listing = list_inputs(names, suffixes=suffixes_for(bundle.info, config), progress=progress)
     table = listing.table
+    if not len(table):
+        raise InputError(f"{', '.join(names)}: nothing in it to score")
     sizes = table["size"].to_numpy()
     firsts = cut(sizes, most_files=config.shard_files, most_bytes=1e6 * config.shard_mb)
     buffer = io.BytesIO()
@@ -209,7 +211,7 @@ def _make(
     content = {
         **asked,
         "version": __version__,
-        "manifests": {_text(name): value for name, value in listing.manifests.items()},
+        "manifests": {text_of(name): value for name, value in listing.manifests.items()},
         "inputs": {
             "file": file,
             "sha256": digest,
@@ -268,8 +270,3 @@ def _changed(there: dict[str, Any], given: dict[str, Any]) -> str:
 
 def _value(value: Any) -> str:
     return "unset" if value is None else json.dumps(value)
-
-
-def _text(name: str) -> str:
-    """Return a name that may hold bytes that are no text in a form that JSON and people can read."""
-    return os.fsencode(name).decode("utf-8", errors="backslashreplace")

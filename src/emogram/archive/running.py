@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,21 +160,19 @@ def score(
     meter = _Meter(progress, sum(plan.n_inputs_of(index) for index in todo))
     if todo:
         place.remove(SUCCESS_FILE)
+        place.tidy()
         outcomes = _run(engine, job, plan, todo, address, workers, meter.tell, should_stop)
         with meter, contextlib.closing(outcomes):
             for shard in outcomes:
                 done[shard.index] = shard
     if len(done) == len(shards):
         _mark_success(place, plan, mine=len(done))
-    status = _status(where, plan, shards, done)
-    return replaced(status, n_now=meter.n_inputs, sound_now_s=meter.sound_s, seconds=time.monotonic() - begun)
-
-
-def replaced(status: ArchiveStatus, **values: Any) -> ArchiveStatus:
-    """Return a status with what one run did."""
-    from dataclasses import replace
-
-    return replace(status, **values)
+    return replace(
+        _status(where, plan, shards, done),
+        n_now=meter.n_inputs,
+        sound_now_s=meter.sound_s,
+        seconds=time.monotonic() - begun,
+    )
 
 
 def status(out: str | Path, *, verify: bool = True) -> ArchiveStatus:

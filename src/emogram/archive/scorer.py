@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,6 @@ from emogram.errors import EmogramError, ModelError
 TRIES = (
     2  # a file at which the process dies so often has an error; once may be another's fault, as when memory is short
 )
-DEATHS = 20  # one after the other with no file between them that worked: then it is no file's fault
 START_S = 300.0  # a first import from a slow disk takes half a minute
 _LOOK_S = 0.25
 
@@ -67,7 +67,6 @@ class Scorer:
         self._job = job
         self._should_stop = should_stop
         self._process: _Process | None = None
-        self._n_deaths = 0
 
     def __enter__(self) -> Self:
         return self
@@ -89,39 +88,29 @@ class Scorer:
         Raises:
             Stopped: `should_stop` said so.
             ModelError: The model is refused, or is another than that of the plan.
-            EmogramError: The process dies whatever it is given.
+            EmogramError: The process does not start.
         """
-        place = n_tries = 0
+        place = n_deaths = 0
         while place < len(inputs):
-            name = inputs[place].path
             try:
                 process = self._begin(inputs[place:])
                 while place < len(inputs):
-                    name = inputs[place].path
                     answer = process.answer(self._job.time_limit_s, self._should_stop)
-                    self._n_deaths = n_tries = 0
+                    n_deaths = 0
                     place += 1
                     yield answer
             except _Late:
                 self.close()
-                yield failed(
-                    _shown(name), "timeout", f"{name}: took longer than {self._job.time_limit_s:g} s; see --time-limit"
-                )
-                place, n_tries = place + 1, 0
+                each, limit_s = inputs[place], self._job.time_limit_s
+                yield failed(each, "timeout", f"{each.path}: took longer than {limit_s:g} s; see --time-limit")
+                place, n_deaths = place + 1, 0
             except _Died as error:
                 self.close()
-                n_tries += 1
-                self._n_deaths += 1
-                if self._n_deaths >= DEATHS:
-                    raise EmogramError(
-                        f"the process that scores died {DEATHS} times one after the other ({error}); is there enough "
-                        f"memory for so many --workers? `emogram predict {name}` may tell more"
-                    ) from None
-                if n_tries >= TRIES:
-                    yield failed(
-                        _shown(name), "crashed", f"{name}: the process that read it died {n_tries} times ({error})"
-                    )
-                    place, n_tries = place + 1, 0
+                n_deaths += 1
+                if n_deaths == TRIES:
+                    each = inputs[place]
+                    yield failed(each, "crashed", f"{each.path}: the process that read it died {TRIES} times ({error})")
+                    place, n_deaths = place + 1, 0
             except BaseException:
                 self.close()  # what it is still working on is not wanted
                 raise
@@ -129,7 +118,13 @@ class Scorer:
     def _begin(self, inputs: Sequence[Input]) -> _Process:
         if self._process is None:
             self._process = _Process(self._job)
-            first = self._process.answer(START_S, self._should_stop)
+            try:
+                first = self._process.answer(START_S, self._should_stop)
+            except (_Died, _Late) as error:
+                why = str(error) or f"no word from it in {START_S:g} s"
+                raise EmogramError(
+                    f"the process that scores does not start ({why}); `emogram doctor` may tell more"
+                ) from None
             if "refused" in first:
                 raise ModelError(first["refused"])
             if first["sha256"] != self._job.model_sha256:
@@ -152,6 +147,7 @@ class _Late(Exception):  # noqa: N818
 class _Process:
     def __init__(self, job: Job) -> None:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `end`)
+        self._folder = tempfile.mkdtemp(prefix="emogram-score-")  # the process may not live to delete its copies
         here = str(Path(emogram.__file__).parents[1])
         paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
         # One numerical thread, unless the user says otherwise: the processes fill the processors by themselves.
@@ -166,7 +162,7 @@ class _Process:
         )
         self._answers: queue.Queue[bytes] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
-        self.ask({"model": job.model, "settings": job.config.to_dict()})
+        self.ask({"model": job.model, "settings": job.config.to_dict(), "folder": self._folder})
 
     def ask(self, value: Any) -> None:
         stdin = self._process.stdin
@@ -199,6 +195,7 @@ class _Process:
         with contextlib.suppress(OSError):
             self._process.kill()
         self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
         for stream in (self._process.stdin, self._process.stdout, self._complaints):
             with contextlib.suppress(OSError):
                 assert stream is not None, "it was opened"
@@ -222,7 +219,3 @@ class _Process:
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"{how}: {last[:200]}" if last else how
-
-
-def _shown(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", errors="backslashreplace")

@@ -73,7 +73,7 @@ def score_shard(
     Raises:
         OutputError: The rows cannot be written.
         ModelError: The model is refused.
-        EmogramError: The process that scores dies whatever it is given.
+        EmogramError: The process that scores does not start.
         Stopped: The scorer was asked to stop.
     """
     if scorer is None:
