@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LIST_SUFFIXES = frozenset({*MANIFEST_SUFFIXES, ".txt"})
 
 _ROWS_AT_ONCE = 65536
+_TOLD = 100_000  # so often one says how far listing is
 _STRETCH_BYTES_PER_S = 32000  # what a stretch of a file is taken to weigh: 16 kHz, 16 bits
 _WEB = frozenset({"http", "https"})
 
@@ -95,12 +96,13 @@ def list_inputs(names: Sequence[str], *, suffixes: frozenset[str], progress: Pro
     """
     table = _Table()
     manifests: dict[str, str] = {}
-    with progress.task("listing", 0, unit="files") as task:
-        for name in names:
-            for number, each in enumerate(_inputs_of(name, suffixes, manifests), start=1):
-                table.add(each)
-                if number % 1000 == 0:
-                    task.advance(1000)
+    n_listed = 0
+    for name in names:
+        for each in _inputs_of(name, suffixes, manifests):
+            table.add(each)
+            n_listed += 1
+            if n_listed % _TOLD == 0:
+                progress.say(f"listing: {n_listed:,} inputs so far")
     return Listing(table.sorted(), manifests)
 
 

@@ -153,8 +153,10 @@ class _LocalPlace:
     def read(self, name: str) -> bytes | None:
         try:
             return (self._folder / name).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise OutputError(f"{self._folder / name}: cannot be read ({error.strerror})") from None
 
     def read_many(self, names: Iterable[str]) -> dict[str, bytes]:
         found = ((name, self.read(name)) for name in names)
