@@ -69,11 +69,12 @@ def _copy(url: str, folder: Path) -> Path:
     try:
         store, path = open_store(url)
         patiently(lambda: store.get_file(path, str(copy), callback=_bound(url)))
-    except FileNotFoundError:
-        raise InputError(f"{url}: no such file", code="missing") from None
-    except EmogramError:
-        raise
     except Exception as error:  # stores raise what their libraries do
+        copy.unlink(missing_ok=True)
+        if isinstance(error, EmogramError):
+            raise
+        if isinstance(error, FileNotFoundError):
+            raise InputError(f"{url}: no such file", code="missing") from None
         raise InputError(f"{url}: cannot be fetched ({one_line_of(error)})", code="remote") from None
     return copy
 
