@@ -198,6 +198,15 @@ def test_an_archive_of_any_size_has_shards_that_are_worth_a_file_and_many_enough
         assert len(cut(np.ones(n, np.int64), most_files=None, most_bytes=1e9)) - 1 == wanted
 
 
+@pytest.mark.parametrize(("rows", "wanted"), [("clips", 1), ("segments", 4)])
+def test_files_of_unknown_size_are_not_heaped_into_one_shard(tmp_path, model, rows, wanted):
+    (tmp_path / "list.txt").write_text("\n".join(f"s3://bucket/{number}.wav" for number in range(64)))
+    reached = score(
+        tmp_path / "list.txt", tmp_path / "out", model=model, config=ArchiveConfig(rows=rows), should_stop=lambda: True
+    )
+    assert (reached.n_shards, reached.n_inputs, reached.n_committed) == (wanted, 64, 0)
+
+
 def test_names_of_any_bytes_and_links_in_a_circle(tmp_path):
     sound(tmp_path / "tree" / "a.wav")
     strange = os.fsencode(tmp_path / "tree") + b"/b\xff.wav"

@@ -182,6 +182,9 @@ def test_patterns_and_manifests_of_a_store(memory, tree):
 
     assert paths("memory://in/day0/*.wav") == [f"memory:///in/day0/clip {number}.wav" for number in (0, 2, 4)]
     assert paths("memory:///in") == [f"memory:///in/day{n % 2}/clip {n}.wav" for n in (0, 2, 4, 1, 3, 5)]
+    store.pipe("/in/sizes.jsonl", b'{"path": "a.wav", "size": 7}\n{"path": "b.wav", "start": 1, "end": 3}')
+    table = list_inputs(["memory://in/sizes.jsonl"], suffixes=frozenset()).table
+    assert table["size"].to_pylist() == [7, 64000]  # what it tells, and what a stretch of two seconds weighs
     assert paths("memory://in/list.csv") == ["memory://in/../other.wav", "memory://in/day1/clip 1.wav"]
 
 

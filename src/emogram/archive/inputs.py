@@ -186,11 +186,12 @@ def _of_manifest(name: str, content: bytes) -> Iterator[Input]:
         if not row.path:
             raise InputError(f"{name}, line {row.line}: no path; name a file on each line")
         path = _beside(name, row.path)
-        if row.start_s == 0.0 and row.end_s is None:
-            yield Input(path, speaker=row.speaker or None, size=_size(path))
+        if row.end_s is not None:
+            size = round(_STRETCH_BYTES_PER_S * (row.end_s - row.start_s))
         else:
-            size = 0 if row.end_s is None else round(_STRETCH_BYTES_PER_S * (row.end_s - row.start_s))
-            yield Input(path, row.start_s, row.end_s, row.speaker or None, size or _size(path))
+            told = row.extra.get("size", "")
+            size = int(told) if told.isdecimal() else _size(path)
+        yield Input(path, row.start_s, row.end_s, row.speaker or None, size)
 
 
 def _beside(manifest: str, path: str) -> str:
