@@ -367,8 +367,13 @@ def test_a_bad_file_is_a_row_with_its_error_and_harms_no_other(trouble, model, t
 
 
 SABOTAGE = """
-import os, signal, time
+import os, signal, sys, time
 import soundfile
+
+first = os.path.join(os.path.dirname(__file__), "first")
+if "worker" in " ".join(sys.orig_argv) and not os.path.exists(first):
+    open(first, "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)  # while it starts
 
 opened = soundfile.SoundFile.__init__
 
@@ -409,7 +414,7 @@ def test_a_file_that_kills_or_hangs_its_process_takes_no_other_with_it(tmp_path,
     assert "died 2 times (SIGSEGV" in found["b-kills.wav"]["message"]
     assert "took longer than 4 s" in found["e-hangs.wav"]["message"]
     assert reached.failed == {"crashed": 1, "timeout": 1}
-    assert (tmp_path / "in" / "d-once.wav.died").exists()
+    assert (tmp_path / "in" / "d-once.wav.died").exists() and (tmp_path / "sabotage" / "first").exists()
     for name in ("a.wav", "c.wav", "d-once.wav", "f.wav"):
         said = emogram.load(model).predict(tmp_path / "in" / name)
         assert found[name]["confidence"] == pytest.approx(said.confidence, rel=1e-5)

@@ -26,7 +26,7 @@ def fetch(inputs: Sequence[Input], folder: Path) -> Iterator[tuple[Input, Path |
 
     Args:
         inputs: The inputs.
-        folder: Where copies go.
+        folder: Where copies go; made when there is one.
 
     Yields:
         The input, and its file: of this machine itself, of a store a copy with the same suffix; or why there is none.
@@ -64,6 +64,7 @@ def _copy(url: str, folder: Path) -> Path:
     Raises:
         InputError: It is not there, its store cannot be reached, or it is larger than `MAX_COPY_BYTES`.
     """
+    folder.mkdir(mode=0o700, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder, suffix=Path(url.partition("?")[0]).suffix, delete=False) as file:
         copy = Path(file.name)
     try:
