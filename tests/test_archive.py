@@ -294,6 +294,7 @@ def test_other_work_in_the_same_folder_is_refused_by_name(tree, model, tmp_path)
         score(given, out, model=model)
 
 
+@pytest.mark.slow
 def test_jobs_of_a_scheduler_share_the_shards(tree, model, whole, tmp_path):
     """Two at the same moment, neither knowing of the other, in a folder that neither has planned."""
     out = tmp_path / "out"
@@ -402,6 +403,7 @@ def sabotage(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(folder))
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_or_hangs_its_process_takes_no_other_with_it(tmp_path, model, sabotage):
     names = ["a.wav", "b-kills.wav", "c.wav", "d-once.wav", "e-hangs.wav", "f.wav"]
     for number, name in enumerate(names):
@@ -436,6 +438,7 @@ def test_a_folder_that_cannot_be_written_ends_the_run_with_one_line(tree, tmp_pa
         score(tree, tmp_path / "file" / "out", model=model)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills of POSIX")
 def test_killed_again_and_again_the_rows_are_there_exactly_once(tree, model, whole, tmp_path):
     """kill -9 of the command at random moments; what others see meanwhile is whole at each of them."""
@@ -463,6 +466,7 @@ def test_killed_again_and_again_the_rows_are_there_exactly_once(tree, model, who
     assert sorted(path.name for path in out.iterdir()) == ["_SUCCESS", "_emogram", *files_in(whole)]
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_committed_and_ends_all_processes(tree, model, tmp_path):
     out = tmp_path / "out"
     process = subprocess.Popen(
@@ -483,6 +487,7 @@ def test_ctrl_c_keeps_what_is_committed_and_ends_all_processes(tree, model, tmp_
     assert 1 <= status(out).n_committed < 18
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_the_window_and_not_by_the_file(tmp_path, model):
     """Ten minutes take no more of it than one, though their samples are 35 MB more."""
     code = (

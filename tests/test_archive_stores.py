@@ -124,6 +124,7 @@ def test_what_is_not_on_s3_is_said_in_words(tree, model, tmp_path, s3):
         score(tree, "s3://nobucket/out", model=model, workers=1)
 
 
+@pytest.mark.slow
 def test_two_commands_share_s3(tree, model, said, s3):
     command = [sys.executable, "-m", "emogram", "score", str(tree), "--out", "s3://archive/shared", "--json"]
     command += ["--model", str(model), "--shard-files", "2", "--workers", "1", "--shard"]
