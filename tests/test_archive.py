@@ -138,6 +138,18 @@ def test_a_recording_in_which_nobody_speaks_has_one_row_without_a_label(tmp_path
     assert (reached.n_failed, reached.sound_s) == (0, 3.0)
 
 
+def test_a_recording_that_is_cut_off_is_scored_as_far_as_it_goes(tmp_path, model):
+    path = talk(tmp_path / "talk.wav")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    reached = score(path, tmp_path / "out", model=model, config=ArchiveConfig(rows="segments"), workers=1)
+    rows = rows_in(tmp_path / "out")
+    assert (reached.n_partial, reached.n_failed) == (1, 0)
+    assert {(row["partial"], row["error"]) for row in rows} == {(True, None)}
+    assert any("cut off" in warning for warning in rows[0]["warnings"])
+    assert rows[0]["label"] is not None
+
+
 def test_a_manifest_names_stretches_speakers_and_files_elsewhere(tmp_path, model):
     sound(tmp_path / "sounds" / "a.wav", 2.0)
     lines = ["path,start,end,speaker", "sounds/a.wav,0.5,1.25,anna", "sounds/a.wav,,,", "sounds/a.wav,1.5,,ben"]

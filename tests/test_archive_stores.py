@@ -189,7 +189,7 @@ def test_patterns_and_manifests_of_a_store(memory, tree):
     assert paths("memory://in/list.csv") == ["memory://in/../other.wav", "memory://in/day1/clip 1.wav"]
 
 
-def test_copies_come_in_order_and_few_stand_at_once(memory, tmp_path, monkeypatch):
+def test_copies_come_in_order_and_few_stand_at_once(memory, tmp_path):
     store = fsspec.filesystem("memory")
     inputs = []
     for number in range(40):
