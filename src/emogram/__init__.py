@@ -22,6 +22,7 @@ __all__ = [
     "analyze",
     "explain",
     "load",
+    "score",
     "to_dataframe",
 ]
 
@@ -34,12 +35,14 @@ _HOMES = {
     "Prediction": "emogram.records",
     "analyze": "emogram.timeline",
     "explain": "emogram.explanations",
+    "score": "emogram.archive",
     "to_dataframe": "emogram.writers",
 }
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from emogram.archive import score
     from emogram.classifier import Classifier
     from emogram.errors import EmogramError
     from emogram.explanations import explain

@@ -65,17 +65,17 @@ def decode(
 
     path = Path(path)
     if not path.is_file():
-        what = "is a folder, not a sound file" if path.is_dir() else "no such file"
-        raise AudioError(f"{path}: {what}")
+        raise not_a_file(path)
     if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file is empty (0 bytes)")
+        raise AudioError(f"{path}: the file is empty (0 bytes)", code="empty")
     try:
         with soundfile.SoundFile(openable(path)) as file:
             rate = int(file.samplerate)
             if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
                 raise AudioError(
                     f"{path}: sample rate {rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, "
-                    "resample it first"
+                    "resample it first",
+                    code="bad_rate",
                 )
             if file.frames >= UNKNOWN_FRAMES:
                 samples = _read_unmeasured(path)
@@ -86,7 +86,8 @@ def decode(
             if n_values > MAX_VALUES:
                 raise AudioError(
                     f"{path}: {n_values} values in {file.channels} channels; at most {MAX_VALUES} are read at once, "
-                    "make it mono or cut it"
+                    "make it mono or cut it",
+                    code="too_long",
                 )
             file.seek(first)
             samples = file.read(last - first, dtype="float32", always_2d=True)
@@ -95,6 +96,13 @@ def decode(
     except TypeError:  # soundfile takes any file named .raw for headerless samples and asks for their format
         raise AudioError(f"{path}: headerless samples, which tell no sample rate; save them as WAV or FLAC") from None
     return samples, rate
+
+
+def not_a_file(path: Path) -> AudioError:
+    """Return what to say of a path that is no file."""
+    if path.is_dir():
+        return AudioError(f"{path}: is a folder, not a sound file")
+    return AudioError(f"{path}: no such file", code="missing")
 
 
 def openable(path: Path) -> Path | bytes:
@@ -115,7 +123,7 @@ def probe(path: str | Path) -> tuple[float | None, int, int]:
 
     path = Path(path)
     if not path.is_file():
-        raise AudioError(f"{path}: no such file")
+        raise AudioError(f"{path}: no such file", code="missing")
     try:
         with soundfile.SoundFile(path) as file:
             duration_s = None if file.frames >= UNKNOWN_FRAMES else file.frames / file.samplerate
@@ -154,12 +162,14 @@ def _stretch(path: Path, start_s: float, end_s: float | None, duration_s: float,
     if not (0.0 <= start_s < end or (start_s == 0.0 and duration_s == 0.0)):
         raise AudioError(
             f"{path}: the stretch {start_s:g} s to {'end' if end_s is None else f'{end_s:g} s'} lies outside "
-            f"the file, which lasts {duration_s:.2f} s"
+            f"the file, which lasts {duration_s:.2f} s",
+            code="bad_stretch",
         )
     if end - start_s > MAX_DURATION_S:
         raise AudioError(
             f"{path}: {end - start_s:.0f} s long; a clip may last {MAX_DURATION_S:g} s, cut it into utterances or give "
-            "start and end"
+            "start and end",
+            code="too_long",
         )
     return round(start_s * rate), round(end * rate)
 
@@ -191,7 +201,7 @@ def prepare(samples: npt.ArrayLike, source_rate: int, *, sample_rate: int, name:
     """
     array = np.asarray(samples)
     if array.size == 0:
-        raise AudioError(f"{name}: no samples in it")
+        raise AudioError(f"{name}: no samples in it", code="empty")
     if array.dtype.kind in "iu":
         info = np.iinfo(array.dtype)
         middle = 0.0 if info.min < 0 else (info.max + 1) / 2
@@ -201,7 +211,9 @@ def prepare(samples: npt.ArrayLike, source_rate: int, *, sample_rate: int, name:
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
         waveform = _mono(array, name)
     if not MIN_SAMPLE_RATE <= source_rate <= MAX_SAMPLE_RATE:
-        raise AudioError(f"{name}: sample rate {source_rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz")
+        raise AudioError(
+            f"{name}: sample rate {source_rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz", code="bad_rate"
+        )
     check_waveform(waveform, source_rate, name=name)
     if source_rate != sample_rate:
         import soxr
@@ -227,12 +239,16 @@ def check_waveform(waveform: Waveform, sample_rate: int, *, name: str = "audio")
         AudioError: Empty, not finite, shorter than `MIN_DURATION_S`, or silent throughout.
     """
     if waveform.size == 0:
-        raise AudioError(f"{name}: no samples in it")
+        raise AudioError(f"{name}: no samples in it", code="empty")
     duration_s = waveform.size / sample_rate
     if duration_s < MIN_DURATION_S:
-        raise AudioError(f"{name}: {duration_s:.2f} s long; at least {MIN_DURATION_S:g} s of speech is needed")
+        raise AudioError(
+            f"{name}: {duration_s:.2f} s long; at least {MIN_DURATION_S:g} s of speech is needed", code="too_short"
+        )
     low, high = float(waveform.min()), float(waveform.max())
     if not math.isfinite(high - low):
-        raise AudioError(f"{name}: holds samples that are not finite (NaN or infinity); export it again")
+        raise AudioError(
+            f"{name}: holds samples that are not finite (NaN or infinity); export it again", code="not_finite"
+        )
     if (high - low) / 2 < SILENT_PEAK:  # half the swing, so that a constant offset counts as the silence it is
-        raise AudioError(f"{name}: silent throughout (peak below -80 dBFS); check the recording")
+        raise AudioError(f"{name}: silent throughout (peak below -80 dBFS); check the recording", code="silent")

@@ -147,6 +147,32 @@ class TimelineConfig(Settings):
         return self
 
 
+class ArchiveConfig(Settings):
+    """How very many recordings are scored: what is said of each, and how the work is cut."""
+
+    rows: Literal["clips", "segments"] = Field(
+        "clips", description="A row for each file (an utterance each), or for each segment of its timeline."
+    )
+    channels: Literal["mix", "split"] = Field(
+        "mix", description="Of segments: average the channels, or analyse each by itself."
+    )
+    check: bool = Field(True, description="Of clips: look for speech, and warn of what is not like the training data.")
+    shifts: int = Field(1, ge=1, le=9, description="Number of shifts in time that every answer is averaged over.")
+    timeline: TimelineConfig = Field(default_factory=TimelineConfig)
+    shard_files: int | None = Field(
+        None, ge=1, description="Most inputs in a shard; unset: by their number, 64 to 2,000."
+    )
+    shard_mb: float = Field(256.0, gt=0.0, description="A shard is full with so many megabytes of sound files.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.rows == "clips" and self.channels == "split":
+            raise ValueError("channels are split into segments only; say rows = segments as well")
+        if self.rows == "segments" and not self.check:
+            raise ValueError("segments always look for speech; only clips can go without check")
+        return self
+
+
 class AugmentConfig(Settings):
     """How far spectrograms are changed while training. 0 switches a change off; all are drawn anew for each sample."""
 

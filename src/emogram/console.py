@@ -42,6 +42,7 @@ from emogram.records import (
 )
 
 if TYPE_CHECKING:  # an error line must not wait for what these import
+    from emogram.archive import ArchiveStatus
     from emogram.compare import Comparison
     from emogram.corpora.describe import Description, Problem
     from emogram.doctor import Check
@@ -421,6 +422,26 @@ def segment_cells(segment: Segment, *, channel: bool = False, speaker: bool = Fa
         Text(_bar_of(said.confidence, 10), style=_COLOURS.get(said.label, "")),
         Text(f"{100 * segment.speech_ratio:.0f} %"),
     ]
+
+
+def archive_view(status: ArchiveStatus) -> RenderableType:
+    """Return how far an archive is, what failed in it and why, and how to look at the rows."""
+    table = _table("", "", header=False)
+    table.add_row("results", Text(one_line(f"{status.out} ({status.rows}, {status.model_id})"), overflow="fold"))
+    left = "" if status.complete else "; the same command goes on from there"
+    table.add_row("shards", f"{status.n_committed:,} of {status.n_shards:,} committed{left}")
+    table.add_row("inputs", f"{status.n_done:,} of {status.n_inputs:,}, {status.n_rows:,} rows")
+    table.add_row("sound", duration(status.sound_s))
+    if status.n_now:
+        speed = status.sound_now_s / max(status.seconds, 1e-9)
+        words = f"{status.n_now:,} files in {duration(status.seconds)} ({rate(status.n_now, status.seconds, 'files')}"
+        table.add_row("this run", f"{words}, {speed:,.0f} times real time)")
+    if status.n_partial:
+        table.add_row("partial", f"{status.n_partial:,} damaged or cut off, scored as far as they go")
+    if status.failed:
+        reasons = ", ".join(f"{one_line(code)} {count:,}" for code, count in status.failed.items())
+        table.add_row("failed", Text(f"{status.n_failed:,}: {reasons}", style="red"))
+    return Group(table, *(Text(f"  {one_line(line)}") for line in status.examples))
 
 
 def clock(seconds: float) -> str:

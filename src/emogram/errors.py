@@ -1,7 +1,7 @@
 """What can go wrong, said to the person who can mend it.
 
 Every error that a user can cause is an `EmogramError`: its message says what was found, what was expected and what to
-do. Each class carries the exit code of the command line.
+do. Each class carries the exit code of the command line, and a short code for programs that count what went wrong.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ class EmogramError(Exception):
     """Base of all errors that a user can cause; exit code 1."""
 
     exit_code = 1
+    code = "failed"
 
 
 class OutputError(EmogramError):
@@ -19,6 +20,8 @@ class OutputError(EmogramError):
 
 class MissingExtraError(EmogramError):
     """A feature needs an optional part of the installation."""
+
+    code = "missing_extra"
 
     def __init__(self, feature: str, extra: str) -> None:
         """Name the feature and the extra that brings it."""
@@ -35,6 +38,11 @@ class InputError(EmogramError):
     """An input could not be read; exit code 4."""
 
     exit_code = 4
+
+    def __init__(self, message: str, *, code: str = "unreadable") -> None:
+        """Say what is wrong, and in `code` of which kind it is."""
+        super().__init__(message)
+        self.code = code
 
 
 class AudioError(InputError):
@@ -53,3 +61,4 @@ class ModelError(EmogramError):
     """A model was refused: missing, damaged, of a newer format, or wrong for the input; exit code 5."""
 
     exit_code = 5
+    code = "model"

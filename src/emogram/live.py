@@ -114,7 +114,8 @@ class Engine:
         """
         if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
             raise AudioError(
-                f"sample rate {sample_rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, resample it first"
+                f"sample rate {sample_rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, resample it first",
+                code="bad_rate",
             )
         if classifier.info.spectrogram is None:
             raise ModelError("this model was trained on pictures made elsewhere and cannot listen; take one of sound")
@@ -151,7 +152,8 @@ class Engine:
             piece = array[first : first + n_piece]
             if not np.isfinite(piece).all():
                 raise AudioError(
-                    f"holds samples that are not finite (NaN or infinity) at {self.duration_s:.1f} s; export it again"
+                    f"holds samples that are not finite (NaN or infinity) at {self.duration_s:.1f} s; export it again",
+                    code="not_finite",
                 )
             self._n_heard += len(piece)
             self.duration_s = self._n_heard / self._sample_rate

@@ -20,6 +20,7 @@ from emogram.audio import (
     MAX_SAMPLE_RATE,
     MIN_SAMPLE_RATE,
     UNKNOWN_FRAMES,
+    not_a_file,
     openable,
     why_unreadable,
 )
@@ -98,15 +99,16 @@ def open_recording(path: str | Path) -> Iterator[Recording]:
     """
     path = Path(path)
     if not path.is_file():
-        raise AudioError(f"{path}: {'is a folder, not a sound file' if path.is_dir() else 'no such file'}")
+        raise not_a_file(path)
     if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file is empty (0 bytes)")
+        raise AudioError(f"{path}: the file is empty (0 bytes)", code="empty")
     with contextlib.ExitStack() as stack:
         recording = _by_soundfile(path, stack) or _by_av(path, stack)
         if not MIN_SAMPLE_RATE <= recording.sample_rate <= MAX_SAMPLE_RATE:
             raise AudioError(
                 f"{path}: sample rate {recording.sample_rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, "
-                "resample it first"
+                "resample it first",
+                code="bad_rate",
             )
         yield recording
 
@@ -203,7 +205,7 @@ def _by_av(path: Path, stack: contextlib.ExitStack) -> Recording:
     except (av.FFmpegError, ValueError, OSError) as error:
         raise AudioError(f"{path}: {why_unreadable(path, getattr(error, 'strerror', None) or str(error))}") from None
     if not container.streams.audio:
-        raise AudioError(f"{path}: no sound in it")
+        raise AudioError(f"{path}: no sound in it", code="no_sound")
     stream = container.streams.audio[0]
     stream.codec_context.thread_type = "NONE"  # one core, as everywhere
     duration_s = None

@@ -14,6 +14,7 @@ from emogram.cli.explaining import explain
 from emogram.cli.installation import doctor
 from emogram.cli.judging import adapt, compare, evaluate, robustness
 from emogram.cli.predicting import predict
+from emogram.cli.scoring import score
 from emogram.cli.shipping import ship
 from emogram.cli.training import crosscorpus, crossval, demo, train
 
@@ -35,6 +36,7 @@ for _command in (
     analyze,
     listen,
     explain,
+    score,
     doctor,
 ):
     add_command(app, _command)

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,28 +103,46 @@ def read_rows(path: Path) -> list[Row]:
         CorpusError: Not readable as UTF-8, CSV or JSON; the columns for path or label are missing; a time is no number.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8 text (byte {error.start}); save it again with encoding UTF-8") from None
+        content = path.read_bytes()
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})") from None
-    lines = _csv_lines(path, text) if path.suffix.lower() in {".csv", ".tsv"} else _json_lines(path, text)
+    return rows_of(content, name=str(path))
+
+
+def rows_of(content: bytes, *, name: str, needs: Sequence[str] = ("path", "label")) -> list[Row]:
+    """Read all lines of what a manifest holds.
+
+    Args:
+        content: What the file holds.
+        name: What the file is called; its suffix tells a table from JSON lines.
+        needs: Columns that must be there.
+
+    Raises:
+        CorpusError: Not readable as UTF-8, CSV or JSON; a column that is needed is missing; a time is no number.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{name}: not UTF-8 text (byte {error.start}); save it again with encoding UTF-8") from None
+    lines = _csv_lines(name, text) if name.lower().endswith((".csv", ".tsv")) else _json_lines(name, text)
     # A JSON line may lack what others have; a table has the same columns throughout.
     records = list(lines)
     names = list(dict.fromkeys(name for _, record in records for name in record))
     columns = {field: next((name for name in aliases if name in names), "") for field, aliases in _COLUMNS.items()}
     if not records:
-        raise CorpusError(f"{path}: no lines in it; expected a line for each clip, with the columns path and label")
-    for field in ("path", "label"):
+        raise CorpusError(
+            f"{name}: no lines in it; expected a line for each clip, with the columns {' and '.join(needs)}"
+        )
+    for field in needs:
         if not columns[field]:
             raise CorpusError(
-                f"{path}: no column for the {field}; expected one of {', '.join(_COLUMNS[field])}, found "
+                f"{name}: no column for the {field}; expected one of {', '.join(_COLUMNS[field])}, found "
                 f"{', '.join(names) or 'none'}"
             )
-    return [_row(path, line, record, columns) for line, record in records]
+    return [_row(name, line, record, columns) for line, record in records]
 
 
-def _row(path: Path, line: int, record: Mapping[str, str], columns: Mapping[str, str]) -> Row:
+def _row(path: str, line: int, record: Mapping[str, str], columns: Mapping[str, str]) -> Row:
     def value(field: str) -> str:
         return record.get(columns[field], "")
 
@@ -137,7 +155,7 @@ def _row(path: Path, line: int, record: Mapping[str, str], columns: Mapping[str,
     return Row(line, value("path"), value("label"), value("speaker"), value("corpus"), start_s, end_s, extra)
 
 
-def _seconds(path: Path, line: int, column: str, text: str) -> float | None:
+def _seconds(path: str, line: int, column: str, text: str) -> float | None:
     if not text:
         return None
     try:
@@ -149,7 +167,7 @@ def _seconds(path: Path, line: int, column: str, text: str) -> float | None:
     return seconds
 
 
-def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _csv_lines(path: str, text: str) -> Iterator[tuple[int, dict[str, str]]]:
     header = text.lstrip("\r\n").split("\n", 1)[0]
     # Spreadsheets write semicolons where the comma is the decimal sign.
     delimiter = max(",;\t", key=header.count)
@@ -167,7 +185,7 @@ def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
         raise CorpusError(f"{path}, line {reader.line_num}: not readable as CSV ({error})") from None
 
 
-def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _json_lines(path: str, text: str) -> Iterator[tuple[int, dict[str, str]]]:
     for line, content in enumerate(text.splitlines(), start=1):
         if not content.strip():
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,28 +52,14 @@ def scan(root: Path) -> Found:
     others: Counter[str] = Counter()
     folders: list[Path] = []
     refused: list[Path] = []
-    entered = {_identity(root)}
-
-    def on_error(error: OSError) -> None:
-        refused.append(Path(error.filename))
-
-    for where, below, names in os.walk(root, followlinks=True, onerror=on_error):
-        here = Path(where)
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        for name in list(below):
-            identity = _identity(here / name)
-            if identity in entered:
-                below.remove(name)
-            else:
-                entered.add(identity)
-                folders.append(here / name)
+    for here, below, names in walk(root, refused.append):
+        folders += [here / name for name in below]
         for name in names:
-            if not name.startswith("."):
-                kind = _kind(name)
-                if kind is None:
-                    others[Path(name).suffix.lower() or "no suffix"] += 1
-                else:
-                    files[kind].append(here / name)
+            kind = _kind(name)
+            if kind is None:
+                others[Path(name).suffix.lower() or "no suffix"] += 1
+            else:
+                files[kind].append(here / name)
     warnings: tuple[str, ...] = ()
     if refused:
         warnings = (f"{counted(len(refused), 'folder')} could not be opened: {first_names(refused)}",)
@@ -80,6 +67,27 @@ def scan(root: Path) -> Found:
         raise CorpusError(f"{root}: {_nothing(others, warnings)}; {EXPECTED}")
     sounds, pictures, videos = (tuple(sorted(found)) for found in files.values())
     return Found(root, sounds, pictures, videos, others, tuple(folders), warnings)
+
+
+def walk(root: Path, refuse: Callable[[Path], None]) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield each folder from a root on with the names of the folders and of the files in it, both sorted.
+
+    Through symbolic links, but each folder once; names that begin with a dot are passed over.
+
+    Args:
+        root: Where to begin.
+        refuse: Is given each folder that cannot be looked into.
+    """
+    entered = {_identity(root)}
+    for where, below, names in os.walk(root, followlinks=True, onerror=lambda error: refuse(Path(error.filename))):
+        here = Path(where)
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in list(below):
+            identity = _identity(here / name)
+            if identity in entered:
+                below.remove(name)
+            entered.add(identity)
+        yield here, below, sorted(name for name in names if not name.startswith("."))
 
 
 EXPECTED = (

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emogram.errors import MissingExtraError
 from emogram.files import json_line, writing
-from emogram.records import Timeline
+from emogram.records import Prediction, Segment, Timeline
 from emogram.writers.results import segment_dict
 from emogram.writers.source import Source
 from emogram.writers.text import number_text, rounded, to_milliseconds, write_csv
 
 if TYPE_CHECKING:
     import pandas
+    import pyarrow
 
 SEGMENT_COLUMNS = ("start_s", "end_s", "channel", "speaker", "label", "confidence", "abstained", "speech_ratio")
 
@@ -40,12 +42,7 @@ def write_parquet(path: Path, timeline: Timeline, source: Source) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    types = {"channel": pyarrow.int32(), "speaker": pyarrow.string(), "label": pyarrow.string()}
     header = [*SEGMENT_COLUMNS, *timeline.windows.labels]
-    fields = [
-        pyarrow.field(name, pyarrow.bool_() if name == "abstained" else types.get(name, pyarrow.float64()))
-        for name in header
-    ]
     metadata = {
         "recording": source.name,
         "model": source.model,
@@ -58,7 +55,8 @@ def write_parquet(path: Path, timeline: Timeline, source: Source) -> None:
     }
     rows = segment_rows(timeline)
     table = pyarrow.Table.from_pydict(
-        {name: [row[name] for row in rows] for name in header}, schema=pyarrow.schema(fields, metadata=metadata)
+        {name: [row[name] for row in rows] for name in header},
+        schema=pyarrow.schema(segment_fields(timeline.windows.labels), metadata=metadata),
     )
     with writing(path) as temporary:
         parquet.write_table(table, temporary)
@@ -101,20 +99,43 @@ def to_dataframe(timeline: Timeline, *, windows: bool = False) -> pandas.DataFra
 
 def segment_rows(timeline: Timeline) -> list[dict[str, Any]]:
     """Return `SEGMENT_COLUMNS` and the probability of each label, one dict a segment; None where unknown."""
-    return [
-        {
-            "start_s": to_milliseconds(segment.start_s) / 1000,
-            "end_s": to_milliseconds(segment.end_s) / 1000,
-            "channel": segment.channel,
-            "speaker": segment.speaker,
-            "label": segment.prediction.label,
-            "confidence": rounded(segment.prediction.confidence),
-            "abstained": segment.prediction.abstained,
-            "speech_ratio": rounded(segment.speech_ratio),
-            **{label: rounded(score) for label, score in segment.prediction.scores.items()},
-        }
-        for segment in timeline.segments
-    ]
+    return [segment_row(segment) for segment in timeline.segments]
+
+
+def segment_row(segment: Segment) -> dict[str, Any]:
+    """Return `SEGMENT_COLUMNS` and the probability of each label; None where unknown."""
+    said = segment.prediction
+    return {
+        "start_s": to_milliseconds(segment.start_s) / 1000,
+        "end_s": to_milliseconds(segment.end_s) / 1000,
+        "channel": segment.channel,
+        "speaker": segment.speaker,
+        **answer_row(said, speech_ratio=segment.speech_ratio),
+    }
+
+
+def answer_row(said: Prediction, *, speech_ratio: float | None) -> dict[str, Any]:
+    """Return the columns of `segment_row` that tell the answer; the ratio is None where nobody measured it."""
+    return {
+        "label": said.label,
+        "confidence": rounded(said.confidence),
+        "abstained": said.abstained,
+        "speech_ratio": None if speech_ratio is None else rounded(speech_ratio),
+        **{label: rounded(score) for label, score in said.scores.items()},
+    }
+
+
+def segment_fields(labels: Sequence[str]) -> list[pyarrow.Field]:
+    """Return the names and types of `SEGMENT_COLUMNS` and of each label in Parquet."""
+    import pyarrow
+
+    types = {
+        "channel": pyarrow.int32(),
+        "speaker": pyarrow.string(),
+        "label": pyarrow.string(),
+        "abstained": pyarrow.bool_(),
+    }
+    return [pyarrow.field(name, types.get(name, pyarrow.float64())) for name in (*SEGMENT_COLUMNS, *labels)]
 
 
 def _cell(name: str, value: Any) -> str:
