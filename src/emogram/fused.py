@@ -63,18 +63,20 @@ class _Convolution(keras.layers.Conv2D):  # type: ignore[misc]
             return super().call(inputs)
         import torch
 
-        # NHWC seen as NCHW is PyTorch's channels-last memory: a view, no copy.
-        x = inputs.movedim(-1, 1)
         kernel = self.kernel.value.permute(3, 2, 0, 1)
         before, after = [0, 0], [0, 0]
         if self.padding == "same":
             for axis in (0, 1):
-                size, step, width = x.shape[2 + axis], self.strides[axis], self.kernel_size[axis]
+                size, step, width = inputs.shape[1 + axis], self.strides[axis], self.kernel_size[axis]
                 total = max((-(-size // step) - 1) * step + width - size, 0)
                 before[axis], after[axis] = total // 2, total - total // 2
         if before != after:
-            x = torch.nn.functional.pad(x, (before[1], after[1], before[0], after[0]))
+            # Before the axes are turned: padded afterwards, one channel would come out in the other layout, and with it
+            # all layers that follow.
+            inputs = torch.nn.functional.pad(inputs, (0, 0, before[1], after[1], before[0], after[0]))
             before = [0, 0]
+        # NHWC seen as NCHW is PyTorch's channels-last memory: a view, no copy.
+        x = inputs.movedim(-1, 1)
         bias = self.bias.value if self.use_bias else None
         y = torch.nn.functional.conv2d(x, kernel, bias, stride=self.strides, padding=before).movedim(1, -1)
         return y if self.activation is None else self.activation(y)
