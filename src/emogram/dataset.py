@@ -28,7 +28,7 @@ from emogram.records import Clip
 HalfArray = npt.NDArray[np.float16]
 Indices = npt.NDArray[np.intp]
 
-FRONT_END = 1  # raise it when the same settings begin to give other numbers, so that old caches are not used
+FRONT_END = 2  # raise it when the same settings begin to give other numbers, so that old caches are not used
 
 
 @dataclass(frozen=True)
