@@ -19,6 +19,7 @@ from emogram.errors import EmogramError
 BENCHMARKS = {
     "timelines": "timelines",
     "long-files": "long_files",
+    "training-step": "training_step",
 }
 NOT_IN_ALL = {"timelines"}  # measures how right answers are, and has its own page
 
