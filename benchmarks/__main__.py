@@ -20,6 +20,7 @@ BENCHMARKS = {
     "timelines": "timelines",
     "long-files": "long_files",
     "training-step": "training_step",
+    "one-clip": "one_clip",
 }
 NOT_IN_ALL = {"timelines"}  # measures how right answers are, and has its own page
 

@@ -102,9 +102,9 @@ def copy_weights(network: keras.Model, native: nn.Module) -> None:
 
 
 def native_step(native: nn.Module, *, precision: str, learning_rate: float = 1e-3) -> Any:
-    """Return a function that trains `native` on a batch (inputs NHWC, targets) with AdamW, and returns the loss."""
+    """Return a function that trains `native` on a batch (inputs NHWC, targets) with Adam, and returns the loss."""
     native.train().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(native.parameters(), learning_rate, eps=1e-7, weight_decay=0.02, foreach=True)
+    optimizer = torch.optim.Adam(native.parameters(), learning_rate, eps=1e-7, foreach=True)
 
     def step(inputs: Tensor, targets: Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)

@@ -31,7 +31,7 @@ network = build_network(
 )
 # On TensorFlow and JAX, Keras compiles the step; "auto" is its default.
 network.compile(
-    optimizer=keras.optimizers.AdamW(5e-3, weight_decay=0.02, global_clipnorm=5.0),
+    optimizer=keras.optimizers.Adam(5e-3),
     loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
 )
 random = np.random.default_rng(0)
