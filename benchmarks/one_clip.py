@@ -76,7 +76,8 @@ def run(arguments: argparse.Namespace) -> Table:
     notes.append(
         f"Clips of {clips.shape[1] / RATE:g} s at {RATE // 1000} kHz, {core}, one thread; medians of "
         f"{arguments.rounds} runs by turns, ratios with their quartiles by processor time. wav2vec2 and HuBERT have "
-        f"their shapes and random weights, in single precision in ONNX Runtime; of the {n_clips} clips they are given {some}."
+        "their shapes and random weights, in single precision in ONNX Runtime; of the "
+        f"{n_clips} clips they are given {some}."
     )
     return Table("one-clip", HEADER, tuple(rows), tuple(notes))
 
