@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emogram.config import SpectrogramConfig
+from emogram.fourier import irfft, rfft
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -41,16 +42,14 @@ def periodicity(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
     Returns:
         Shape (n_frames, periodicity_bands), in [0, 1], low to high; the same frames as `spectrogram.log_mel`.
     """
-    import scipy.fft
-
     tables = _tables(config.sample_rate, config.periodicity_bands)
     padded = np.pad(waveform.astype(np.float32, copy=False), tables.size // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, tables.size)[:: config.hop_length]
-    spectrum = scipy.fft.rfft(frames * tables.window, tables.n_fft, axis=1, overwrite_x=True)[:, : tables.n_bins]
+    spectrum = rfft(frames * tables.window, tables.n_fft)[:, : tables.n_bins]
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     power[:, :_HUM_BINS] = 0.0
     # Of half as many points, since there is nothing above the highest harmonic: a lag is two samples.
-    correlation = scipy.fft.irfft(power, tables.n_fft // 2, axis=1, overwrite_x=True)
+    correlation = irfft(power, tables.n_fft // 2)
     energy = correlation[:, :1]
     relative = correlation / (energy + np.float32(QUIET) * max(float(energy.max()), 1e-20))
     steps = _at(relative, tables.periods) / tables.own

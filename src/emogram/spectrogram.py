@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from emogram.config import SpectrogramConfig
 from emogram.errors import AudioError, PictureError
+from emogram.fourier import rfft
 from emogram.periodicity import periodicity
 
 if TYPE_CHECKING:
@@ -158,9 +159,7 @@ def _frames(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
 
 def _squares(frames: FloatArray, config: SpectrogramConfig) -> FloatArray:
     """Return the squares of the real and imaginary parts of a spectrum, one beside the other, (..., 2 * n_bins)."""
-    import scipy.fft
-
-    spectrum = scipy.fft.rfft(frames * _window(config.win_length, config.n_fft), axis=-1, overwrite_x=True)
+    spectrum = rfft(frames * _window(config.win_length, config.n_fft))
     parts: FloatArray = spectrum.view(spectrum.real.dtype)
     return np.multiply(parts, parts, out=parts)
 
