@@ -21,6 +21,7 @@ BENCHMARKS = {
     "long-files": "long_files",
     "training-step": "training_step",
     "one-clip": "one_clip",
+    "cost-growth": "cost_growth",
 }
 NOT_IN_ALL = {"timelines"}  # measures how right answers are, and has its own page
 

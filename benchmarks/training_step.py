@@ -67,8 +67,8 @@ def run(arguments: argparse.Namespace) -> Table:
             )
     notes.append(
         f"Batches of {batch_size}, {n_steps} to a run, Adam but where Muon is told, {core}, one thread; medians of "
-        f"{arguments.rounds} runs by turns, ratios with their quartiles, by processor time, which others at work disturb "
-        "less than the clock. All ways but the PNG files are given the same batches, ready made."
+        f"{arguments.rounds} runs by turns, ratios with their quartiles, by processor time, which others at work "
+        "disturb less than the clock. All ways but the PNG files are given the same batches, ready made."
     )
     return Table("training-step", HEADER, tuple(rows), tuple(notes))
 
