@@ -22,6 +22,7 @@ BENCHMARKS = {
     "training-step": "training_step",
     "one-clip": "one_clip",
     "cost-growth": "cost_growth",
+    "cross-validation": "cross_validation",
 }
 NOT_IN_ALL = {"timelines"}  # measures how right answers are, and has its own page
 

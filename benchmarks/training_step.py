@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> Table:
             if name == "baseline":
                 sides[ORIGIN] = called(origin(dataset, config, Path(scratch)))
             if arguments.peers:
-                sides |= peer_sides(name, config, batches, notes)
+                sides |= peer_sides(name, config, batches, notes, arguments.rounds)
             took = alternate({**sides, "augmentation": augmenting}, rounds=arguments.rounds)
             rows += table_rows(name, {label: took[label] for label in sides}, batch_size * n_steps)
             share = 1.0 / times_longer(took[OURS], took["augmentation"], "cpu_s").median
@@ -89,15 +89,23 @@ def table_rows(name: str, took: dict[str, list[Took]], n_samples: int) -> list[t
     ]
 
 
-def made_up(network: str, n: int, *, tiny: bool) -> Dataset:
+def made_up(network: str, n: int, *, tiny: bool, periodicity_bands: int = 0) -> Dataset:
     """Return noise in the shape of clips: what is in them does not change what a step costs."""
     random = np.random.default_rng(0)
-    config = SpectrogramConfig() if network == "emonet" else SpectrogramConfig(kind="picture", picture_size=128)
+    config = (
+        SpectrogramConfig(periodicity_bands=periodicity_bands)
+        if network == "emonet"
+        else SpectrogramConfig(kind="picture", picture_size=128)
+    )
     if tiny and network != "emonet":
         config = SpectrogramConfig(kind="picture", picture_size=32)
     samples = []
     for number in range(n):
-        shape = (32 if tiny else 176, config.n_mels, 1) if network == "emonet" else (config.picture_size,) * 2 + (3,)
+        shape = (
+            (32 if tiny else 176, config.n_mels + config.periodicity_bands, 1)
+            if network == "emonet"
+            else (config.picture_size,) * 2 + (3,)
+        )
         samples.append(Sample(random.random(shape).astype(np.float16), None, str(number)))
     clips = tuple(Clip(Path(f"{number}.wav"), LABELS[number % 8], str(number % 24), "made up") for number in range(n))
     return Dataset(clips, LABELS, np.arange(n) % 8, tuple(samples), config, ())
@@ -278,7 +286,7 @@ def changed_picture(file: Path) -> FloatArray:
 
 
 def peer_sides(
-    name: str, config: RunConfig, batches: list[tuple[FloatArray, FloatArray]], notes: list[str]
+    name: str, config: RunConfig, batches: list[tuple[FloatArray, FloatArray]], notes: list[str], rounds: int
 ) -> dict[str, Callable[[], Took]]:
     """Return plain Keras on its other back ends, each in an environment of its own; one that fails becomes a note."""
     import keras
@@ -293,21 +301,18 @@ def peer_sides(
                 "shape": config.spectrogram.input_shape(),
                 "inputs": [len(batches[0][0]), *batches[0][0].shape[1:]],
                 "n_steps": len(batches),
+                "n_runs": rounds + 1,  # one to warm up
                 "n_labels": len(LABELS),
             }
             try:
                 python = peers.environment(f"keras-{backend}", [f"keras=={keras.__version__}", *packages, "pydantic"])
-                peers.ask(python, "keras_step.py", {**request, "n_steps": 1})
+                answers = peers.ask(python, "keras_step.py", request)
             except EmogramError as error:
                 notes.append(f"Keras on {title}, {precision}: left out: {error}")
                 continue
-            label = f"Keras on {title}, {precision.removeprefix('mixed_')}"
-
-            def side(python: Path = python, request: dict[str, Any] = request) -> Took:
-                answer = peers.ask(python, "keras_step.py", request)
-                return Took(answer["wall_s"], answer["cpu_s"])
-
-            sides[label] = side
+            runs = iter([Took(**answer) for answer in answers])
+            sides[f"Keras on {title}, {precision.removeprefix('mixed_')}"] = lambda runs=runs: next(runs)
+    notes.append("Keras on other back ends takes long to start and compile, so that its runs follow one another.")
     return sides
 
 
