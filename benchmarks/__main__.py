@@ -18,6 +18,11 @@ from emogram.errors import EmogramError
 
 BENCHMARKS = {
     "timelines": "timelines",
+    "log-mel": "log_mel",
+    "log-mel-kaldi": "log_mel_kaldi",
+    "cold-start": "cold_start",
+    "pictures": "pictures",
+    "hour": "hour",
     "long-files": "long_files",
 }
 NOT_IN_ALL = {"timelines"}  # measures how right answers are, and has its own page
