@@ -20,6 +20,7 @@ BENCHMARKS = {
     "timelines": "timelines",
     "log-mel": "log_mel",
     "log-mel-kaldi": "log_mel_kaldi",
+    "roofline": "roofline",
     "cold-start": "cold_start",
     "pictures": "pictures",
     "hour": "hour",
