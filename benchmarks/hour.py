@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> Table:
         took = alternate(
             {name: command(line, environment=ENVIRONMENT) for name, (line, _) in ways.items()},
             rounds=arguments.rounds,
-            warm_up=arguments.tiny,
+            warm_up=False,
         )
         rows = [
             (
