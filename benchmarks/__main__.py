@@ -18,6 +18,12 @@ from emogram.errors import EmogramError
 
 BENCHMARKS = {
     "timelines": "timelines",
+    "log-mel": "log_mel",
+    "log-mel-kaldi": "log_mel_kaldi",
+    "roofline": "roofline",
+    "cold-start": "cold_start",
+    "pictures": "pictures",
+    "hour": "hour",
     "long-files": "long_files",
     "training-step": "training_step",
     "one-clip": "one_clip",

@@ -86,7 +86,7 @@ def alternate(
         What each took, in the order of the rounds: runs of the same place belong together.
     """
     say = say or (lambda line: print(line, file=sys.stderr))
-    if warm_up:
+    if warm_up and rounds > 1:  # one round only tries
         for side in sides.values():
             side()
     took: dict[str, list[Took]] = {name: [] for name in sides}
