@@ -20,7 +20,7 @@ width = smile.process_signal(clips[0], rate).shape[1]
 
 # Trained on noise, on as many clips as RAVDESS gives a fold: how many support vectors there are decides its cost.
 random = np.random.default_rng(0)
-machine = make_pipeline(StandardScaler(), SVC(probability=False))
+machine = make_pipeline(StandardScaler(), SVC())
 machine.fit(random.normal(size=(1000, width)), np.arange(1000) % request["n_labels"])
 
 
