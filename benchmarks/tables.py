@@ -7,9 +7,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emogram.errors import SettingsError
 from emogram.files import write_text
+
+if TYPE_CHECKING:
+    from benchmarks.growth import Growth
 
 
 @dataclass(frozen=True)
@@ -21,18 +25,22 @@ class Table:
         header: Name of each column.
         rows: Cells, ready to print.
         notes: What must stand below it, a line each.
+        growths: What is drawn beside the page, as NAME.png.
     """
 
     name: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    growths: tuple[Growth, ...] = ()
 
-    def markdown(self, command: str) -> str:
-        """Return the table with the command that made it."""
+    def markdown(self, command: str, *, machine: str = "") -> str:
+        """Return the table with the command that made it, and the machine where that counts."""
         lines = [self.header, ("---",) * len(self.header), *self.rows]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        return f"```\n{command}\n```\n\n{table}\n" + "".join(f"\n{note}\n" for note in self.notes)
+        drawn = [f"![{self.name}]({self.name}.png)"] if self.growths else []
+        below = [*self.notes, *([f"Machine: {machine}."] if machine else []), *drawn]
+        return f"```\n{command}\n```\n\n{table}\n" + "".join(f"\n{note}\n" for note in below)
 
 
 def command_line(arguments: Sequence[str]) -> str:
@@ -65,6 +73,11 @@ def put_into(page: Path, name: str, markdown: str) -> None:
     if end not in rest:
         raise SettingsError(f"{page}: '{begin}' without '{end}'; write the end where the table is to end")
     write_text(page, before + block + rest.partition(end)[2])
+
+
+def has_table(page: Path, name: str) -> bool:
+    """Tell whether a page holds the table of that name."""
+    return page.is_file() and f"<!-- begin {name} -->" in page.read_text(encoding="utf-8")
 
 
 def percent(value: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import soundfile
 
+from benchmarks.corpus import sound
 from benchmarks.tables import Table, percent, within
 from emogram.bundle import SHIPPED, ModelInfo
 from emogram.classifier import Classifier
@@ -58,7 +58,6 @@ class Recording:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the benchmark takes."""
-    parser.add_argument("corpus", type=Path, metavar="CORPUS", help="Labelled clips of known speakers.")
     parser.add_argument(
         "--model", type=Path, nargs="+", default=[Path(SHIPPED)], help="Models, runs, or folders of a cross-validation."
     )
@@ -76,19 +75,20 @@ def run(arguments: argparse.Namespace) -> Table:
     unknown = [name for name in names if name not in CONDITIONS]
     if unknown:
         raise SettingsError(f"unknown sound {', '.join(unknown)}; expected some of {', '.join(CONDITIONS)}")
-    corpus = find_corpus(arguments.corpus)
+    if arguments.tiny:
+        arguments.minutes = 0.3
     babblers = find_corpus(arguments.babble).clips if arguments.babble else ()
     paths = [path for given in arguments.model for _, path in find_models(given).values()]
     wanted = arguments.speakers.split(",") if arguments.speakers else None
     rows = []
     speakers: set[str] = set()
-    with tempfile.TemporaryDirectory(prefix="emogram-benchmark-") as scratch:
+    with sound(arguments.corpus, tiny=arguments.tiny) as (corpus, scratch):
         for name in names:
             found: dict[str, dict[str, list[TimelineScores]]] = {}
             recordings = recordings_of(
                 corpus,
                 [Classifier.load(path) for path in paths],
-                Path(scratch),
+                scratch,
                 config=JoinConfig(minutes=arguments.minutes, seed=arguments.seed, **CONDITIONS[name]),
                 part=arguments.part,
                 speakers=wanted,

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from emogram import audio
-from emogram.audio import Waveform, load_audio, load_clip, prepare
+from emogram.audio import Waveform, decode, load_audio, load_clip, prepare
 from emogram.errors import AudioError
 from emogram.records import Clip
 
@@ -255,3 +255,20 @@ def test_a_real_clip_is_loaded_in_every_detail(corpora_root: Path) -> None:
     waveform = load_audio(path, sample_rate=16000)
     assert waveform.size == soundfile.info(path).frames
     assert waveform.size / 16000 == pytest.approx(3.303, abs=1e-3)
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 3, 6])
+def test_channels_are_averaged_to_the_last_bit(n_channels):
+    samples = np.random.default_rng(0).standard_normal((8000, n_channels)).astype(np.float32)
+    found = prepare(samples, 16000, sample_rate=16000)
+    np.testing.assert_array_equal(found, samples.mean(axis=1))
+    assert found.flags.c_contiguous and found.dtype == np.float32
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
+def test_a_stretch_is_what_the_whole_file_holds_there(tmp_path, tone, suffix):
+    path = tmp_path / f"tone{suffix}"
+    soundfile.write(path, tone, 16000)
+    whole, _ = decode(path)
+    part, _ = decode(path, start_s=0.25, end_s=0.75)
+    np.testing.assert_allclose(part, whole[4000:12000], atol=1e-6)

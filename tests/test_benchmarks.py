@@ -14,6 +14,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import long_files, timelines  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
+from benchmarks.paired import Took  # noqa: E402
+from benchmarks.processes import emogram, timed  # noqa: E402
 from benchmarks.tables import Table, command_line, put_into  # noqa: E402
 
 from emogram.bundle import TrainingCorpus, open_bundle  # noqa: E402
@@ -160,7 +162,7 @@ def test_only_voices_that_the_model_never_heard_are_joined(voices_corpus, model,
 
 def test_long_files_are_timed_in_a_process_of_their_own(voices_folder, model, capsys):
     command = ["long-files", str(voices_folder / "manifest.csv"), "--model", str(model), "--minutes", "0.5"]
-    assert main([*command, "--repeats", "1", "--listen-minutes", "0.07"]) == 0
+    assert main([*command, "--rounds", "1", "--listen-minutes", "0.07"]) == 0
     printed = capsys.readouterr().out
     header, _, (name, _, wall_s, pace, cpu_s, cpu_pace, peak_mb) = cells(printed)
     assert (header, name) == (list(long_files.HEADER), "0.5 min")
@@ -173,12 +175,12 @@ def test_long_files_are_timed_in_a_process_of_their_own(voices_folder, model, ca
 
 def test_what_a_process_took_is_its_own():
     ballast = np.ones(50_000_000)  # 400 MB in this process, which that one does not inherit
-    run = long_files.timed(["--version"])
+    run = timed(emogram("--version"))
     assert run.output.startswith("emogram ")
     assert 0.0 < run.cpu_s < 60.0 and run.wall_s > 0.0
     assert 10.0 < run.peak_mb < 200.0 < ballast.nbytes / 1e6
     with pytest.raises(EmogramError, match=r"`emogram analyze nothing\.wav` failed.*no such file"):
-        long_files.timed(["analyze", "nothing.wav"])
+        timed(emogram("analyze", "nothing.wav"))
 
 
 def test_delays_are_those_that_listening_tells():
@@ -188,7 +190,7 @@ def test_delays_are_those_that_listening_tells():
         '{"type": "window"}',
         '{"delay_ms": {"p50": 20.5, "p99": 31.0}}',
     ]
-    run = long_files.Run(1.0, 1.0, 1.0, "\n".join(lines))
+    run = Took(1.0, 1.0, 1.0, "\n".join(lines))
     assert long_files.delays_ms(run) == (20.5, 31.0, 2)
     with pytest.raises(EmogramError, match="listening gave no window"):
         long_files.delays_ms(replace(run, output='{"delay_ms": {"p50": null, "p99": null}}'))

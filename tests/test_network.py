@@ -259,6 +259,42 @@ def test_a_batch_of_one_clip_trains(name):
     assert all(np.isfinite(weight).all() for weight in fast.get_weights())
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_the_faster_twin_computes_in_the_precision_of_its_layers_and_hears_the_melody(policy):
+    shapes = InputShapes((None, 80, 1), n_periodicity=16)
+    keras.config.set_dtype_policy(policy)
+    try:
+        plain = build("emonet", shapes, n_labels=4, width=0.5)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    randomise_statistics(plain)
+    fast = faster(plain)
+    fast.set_weights(plain.get_weights())
+    inputs = inputs_for(shapes, n=3)
+    found = fast(inputs, training=False)
+    assert str(found.dtype).endswith("float32")
+    np.testing.assert_allclose(answer(fast, inputs), answer(plain, inputs), atol=1e-5 if policy == "float32" else 0.03)
+
+
+@pytest.mark.parametrize("shape", [(None, 64, 1), (None, 64, 3)])
+def test_all_convolutions_of_the_faster_twin_keep_channels_last(shape, monkeypatch):
+    """Also the first one of a single channel, whose memory says nothing of the order; all others take it over."""
+    torch = pytest.importorskip("torch")
+    if keras.backend.backend() != "torch":
+        pytest.skip("other back ends have no such twin")
+    network = faster(build("emonet", InputShapes(shape), width=0.5))
+    convolve, strides = torch.nn.functional.conv2d, []
+
+    def watched(*arguments, **settings):
+        y = convolve(*arguments, **settings)
+        strides.append(y.stride()[1])
+        return y
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", watched)
+    network(inputs_for(InputShapes(shape)), training=True)
+    assert strides == [1] * 6
+
+
 # ---------------------------------------------------------------- the file
 
 

@@ -66,3 +66,29 @@ def test_muon_leaves_vectors_and_first_filters_to_adam():
         gradient = np.random.default_rng(0).normal(size=shape).astype(np.float32)
         step = one_step(Muon(0.1, weight_decay=0.0, adam_weight_decay=0.0), np.zeros(shape, np.float32), gradient)
         np.testing.assert_allclose(step, -0.1 * np.sign(gradient), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("precision", "at_most"), [("float32", 2e-6), ("bfloat16", 2e-3)])
+def test_muon_takes_the_steps_that_keras_takes_variable_by_variable(precision, at_most):
+    class OneByOne(Muon):
+        _apply_weight_decay = keras.optimizers.Muon._apply_weight_decay
+        _backend_update_step = keras.optimizers.Muon._backend_update_step
+
+    shapes = [(7, 5, 1, 4), (3, 3, 4, 6), (1, 1, 24, 8), (8, 5), (5, 8), (6,), (5,)]
+    random = np.random.default_rng(0)
+    starts = [random.normal(size=shape).astype(np.float32) for shape in shapes]
+    rate = keras.optimizers.schedules.CosineDecay(0.01, 6, warmup_target=0.05, warmup_steps=2)
+    found = []
+    for kind in (Muon, OneByOne):
+        optimizer = kind(rate, weight_decay=0.3, adam_weight_decay=0.2, precision=precision)
+        variables = [keras.Variable(start) for start in starts]
+        optimizer.build(variables)
+        random = np.random.default_rng(1)
+        for _ in range(5):
+            gradients = [keras.ops.convert_to_tensor(random.normal(size=shape).astype(np.float32)) for shape in shapes]
+            optimizer.apply(gradients, variables)
+        found.append([keras.ops.convert_to_numpy(one) for one in variables])
+        assert int(optimizer.iterations) == 5
+    for one, other, start in zip(*found, starts, strict=True):
+        np.testing.assert_allclose(one, other, atol=at_most)
+        assert np.abs(one - start).max() > 0.02

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from emogram import spectrogram
 from emogram.audio import Waveform
 from emogram.config import SpectrogramConfig
 from emogram.errors import AudioError, PictureError
@@ -387,3 +388,28 @@ def test_band_centres_are_where_the_filters_peak(scale: str) -> None:
     config = _config(n_mels=40, mel_scale=scale, n_fft=8192)
     peaks = mel_filters(config).argmax(axis=0) * 16000 / 8192
     np.testing.assert_allclose(band_centres_hz(config), peaks, atol=1.0)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SpectrogramConfig(),
+        SpectrogramConfig(n_mels=128),
+        SpectrogramConfig(n_fft=8192, win_length=8192, n_mels=40),
+        SpectrogramConfig(n_mels=129, f_min_hz=0.0),  # bands too narrow for a bin
+    ],
+)
+def test_bands_in_blocks_are_the_whole_product_of_power_and_filters(config):
+    noise = np.random.default_rng(0).standard_normal(40000).astype(np.float32)
+    power = power_spectrum(noise, config).astype(np.float64) @ mel_filters(config).astype(np.float64)
+    found = log_mel(noise, config)
+    expected = 10.0 * np.log10(np.maximum(power, 1e-20))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert found.dtype == np.float32
+
+
+def test_no_block_is_large_enough_to_be_shared_between_threads():
+    for n_fft, n_mels in ((512, 64), (2048, 128), (8192, 40)):
+        blocks = spectrogram._mel_blocks(SpectrogramConfig(n_fft=n_fft, win_length=400, n_mels=n_mels))
+        assert sum(weights.shape[1] for _, _, weights in blocks) == n_mels
+        assert max(weights.size for _, _, weights in blocks) * spectrogram._BLOCK_FRAMES <= 2**18

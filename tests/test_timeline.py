@@ -437,3 +437,14 @@ def test_paths_that_are_not_valid_text_are_read(model, wav):
     odd = Path(os.fsdecode(os.fsencode(wav.parent) + b"/\xff.wav"))
     wav.rename(odd)
     assert analyze(odd, model=model).segments
+
+
+def test_without_looking_for_speech_all_that_sounds_is_judged(model, tmp_path):
+    """Hum of 6 s between two silences: nobody speaks in it."""
+    hum = 0.1 * np.sin(2 * np.pi * 120.0 * np.arange(6 * 16000) / 16000)
+    path = tmp_path / "hum.wav"
+    soundfile.write(path, np.concatenate([np.zeros(48000), hum, np.zeros(48000)]), 16000)
+    assert analyze(path, model=model).segments == ()
+    (segment,) = analyze(path, model=model, config=TimelineConfig(find_speech=False)).segments
+    assert (segment.start_s, segment.end_s) == pytest.approx((3.0, 9.0), abs=0.25)
+    assert segment.speech_ratio == pytest.approx(1.0, abs=0.05)

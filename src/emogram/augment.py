@@ -105,12 +105,11 @@ def mask(batch: FloatArray, width: int, axis: int, rng: Rng, *, strength: FloatA
     size = batch.shape[axis]
     widths = np.minimum(rng.uniform(0, 1, len(batch)) * (width * strength + 1), size * 0.5).astype(int)
     starts = (rng.uniform(0, 1, len(batch)) * (size - widths + 1)).astype(int)
-    position = np.arange(size)
-    hidden = (position >= starts[:, np.newaxis]) & (position < (starts + widths)[:, np.newaxis])
-    shape = [len(batch), 1, 1, 1]
-    shape[axis] = size
-    mean = batch.mean(axis=(1, 2), keepdims=True)
-    return np.where(hidden.reshape(shape), mean, batch)
+    masked = batch.copy()
+    stripes = np.moveaxis(masked, axis, 1)
+    for stripe, start, extent, mean in zip(stripes, starts, widths, batch.mean(axis=(1, 2)), strict=True):
+        stripe[start : start + extent] = mean
+    return masked
 
 
 def warp(batch: FloatArray, config: AugmentConfig, axes: Axes, rng: Rng, *, strength: FloatArray) -> FloatArray:
@@ -132,6 +131,8 @@ def warp(batch: FloatArray, config: AugmentConfig, axes: Axes, rng: Rng, *, stre
 
 def _stretched(batch: FloatArray, limit: float, axes: Axes, rng: Rng, *, strength: FloatArray) -> FloatArray:
     stretch = np.exp(rng.uniform(-1, 1, len(batch)) * strength * np.log1p(limit))
+    if limit == 0:  # drawn all the same, so that what is drawn later does not depend on it
+        return batch
     n_times = batch.shape[axes.time]
     middle = (n_times - 1) / 2
     return _resample(batch, (np.arange(n_times) - middle) / stretch[:, np.newaxis] + middle, axes.time)
@@ -223,7 +224,10 @@ def _resample(batch: FloatArray, positions: npt.NDArray[np.float64], axis: int) 
     samples = np.arange(len(batch))[:, np.newaxis]
     moved = np.moveaxis(batch, axis, 1)
     low, high = moved[samples, left], moved[samples, left + 1]
-    return np.moveaxis(low + (high - low) * fraction[:, :, np.newaxis, np.newaxis], 1, axis)
+    high -= low
+    high *= fraction[:, :, np.newaxis, np.newaxis]
+    high += low
+    return np.moveaxis(high, 1, axis)
 
 
 def _per_sample(values: npt.ArrayLike, batch: FloatArray) -> FloatArray:

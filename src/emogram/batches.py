@@ -62,6 +62,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._answers = np.concatenate([one_hot, possible, weights], axis=1, dtype=np.float32)
         self.strength_of_label = np.ones(len(dataset.labels), dtype=np.float32)
         self.epoch = 0
+        self._drawn: tuple[int, Indices] | None = None
 
     def __len__(self) -> int:
         """Return the number of steps of an epoch."""
@@ -73,9 +74,10 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, step: int) -> Batch:
         """Return inputs, targets and sample weights of one step."""
-        order = np.random.default_rng((self._train.seed, self.epoch)).permutation(self._indices)
         # Parts of nearly equal size: a last batch of one clip would upset batch normalisation.
-        chosen = np.array_split(order, len(self))[step]
+        size, n_larger = divmod(len(self._indices), len(self))
+        first = step * size + min(step, n_larger)
+        chosen = self._order_of(self.epoch)[first : first + size + (step < n_larger)]
         rng = np.random.default_rng((self._train.seed, self.epoch, step))
         samples = [self._dataset.sample_of(index, rng, self._augmentation.degraded_share) for index in chosen]
         spectrograms = [sample.spectrogram for sample in samples]
@@ -90,6 +92,12 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         found = [sample.features for sample in samples]
         features = None if found[0] is None else np.stack([one for one in found if one is not None])
         return self._weighed(*self._mixed(batch, self._answers[chosen], features, rng))
+
+    def _order_of(self, epoch: int) -> Indices:
+        """Return the clips in the order of an epoch, drawn once for all its steps: of a million, it takes long."""
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = epoch, np.random.default_rng((self._train.seed, epoch)).permutation(self._indices)
+        return self._drawn[1]
 
     def _mixed(
         self, batch: FloatArray, answers: FloatArray, features: FloatArray | None, rng: np.random.Generator

@@ -111,6 +111,9 @@ class TimelineConfig(Settings):
 
     window_s: float = Field(2.048, ge=0.5, le=30.0, description="Length of the windows that are judged, in seconds.")
     hop_s: float = Field(0.512, ge=0.064, le=10.0, description="Step from one window to the next, in seconds.")
+    find_speech: bool = Field(
+        True, description="Look where somebody speaks; otherwise all that is not silent counts as speech."
+    )
     speech_probability: float = Field(
         0.5, gt=0.0, lt=1.0, description="How likely it must be that somebody speaks, for it to count as speech."
     )

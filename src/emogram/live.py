@@ -23,7 +23,7 @@ from emogram.records import Prediction, Segment, Turn
 from emogram.silero import CHUNK, RATE
 from emogram.smoothing import Smoother, Stretch
 from emogram.spectrogram import FloatArray
-from emogram.speech import CHUNK_S, SpeechListener
+from emogram.speech import CHUNK_S, SoundListener, SpeechListener
 from emogram.windowing import Grid, Step, Windowing
 
 MAX_WAITING = 1000  # steps without a window are small, and a stream of coughs has no others
@@ -181,7 +181,7 @@ class Engine:
             )
             for each in parted
         ]
-        return _Ear(self._sample_rate, spectrogram, grid, self._config.speech_probability, tracks)
+        return _Ear(self._sample_rate, spectrogram, grid, self._config, tracks)
 
     def _hear(self, piece: FloatArray, *, last: bool) -> Iterator[Event]:
         jobs: list[_Job] = []
@@ -248,18 +248,18 @@ class _Ear:
         sample_rate: int,
         spectrogram: SpectrogramConfig,
         grid: Grid,
-        threshold: float,
+        config: TimelineConfig,
         tracks: Sequence[_Track],
     ) -> None:
         self.speech_probability = 0.0
         self._spectrogram = spectrogram
         self._grid = grid
-        self._threshold = threshold
+        self._threshold = config.speech_probability
         self._tracks = tracks
         self._to_model = _Resampler(sample_rate, spectrogram.sample_rate)
         # What listens for speech has a rate of its own, which mostly is the model's too.
         self._to_speech = None if spectrogram.sample_rate == RATE else _Resampler(sample_rate, RATE)
-        self._listener = SpeechListener()
+        self._listener = SpeechListener() if config.find_speech else SoundListener()
         self._sound = np.empty(0, np.float32)  # at the model's rate, from sample `_first` on
         self._first = 0
         self._unheard = np.empty(0, np.float32)  # at `RATE`, less than a chunk

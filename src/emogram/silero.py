@@ -17,6 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from emogram.fourier import rfft
+
 FloatArray = npt.NDArray[np.float32]
 
 RATE = 16000  # Hz
@@ -97,15 +99,13 @@ class _Weights:
 
     def encode(self, chunks: FloatArray) -> FloatArray:
         """Return what the recurrent layer takes, shape (n, 4 * _UNITS)."""
-        import scipy.fft
-
         # Slices and not np.pad or sliding_window_view, whose own work would be half of all for a few chunks.
         n = len(chunks)
         # Mirrored at both ends, as the package does it.
         mirrored = np.concatenate([chunks[:, _PAD:0:-1], chunks, chunks[:, -2 : -_PAD - 2 : -1]], axis=1)
         starts = range(0, CHUNK + 2 * _PAD - _N_FFT + 1, _HOP)
         frames = np.stack([mirrored[:, start : start + _N_FFT] for start in starts], axis=1)
-        values: FloatArray = np.abs(scipy.fft.rfft(frames * self._window, axis=2))
+        values: FloatArray = np.abs(rfft(frames * self._window))
         for weight, bias, stride in self._layers:
             padded = np.zeros((n, values.shape[1] + 2, values.shape[2]), np.float32)
             padded[:, 1:-1] = values

@@ -45,6 +45,15 @@ def speech_probabilities(waveform: Waveform, sample_rate: int) -> npt.NDArray[np
     return open_network().probabilities(chunks)
 
 
+class SoundListener:
+    """Takes all that is not silent for speech: for recordings that are known to hold nothing else."""
+
+    def probabilities(self, chunks: Waveform) -> npt.NDArray[np.float32]:
+        """Return 1 for each chunk in which there is sound, shape (n,); chunks as for `SpeechListener`."""
+        heard: npt.NDArray[np.bool_] = np.abs(chunks).max(axis=1, initial=0.0) >= SILENT_PEAK
+        return heard.astype(np.float32)
+
+
 class SpeechListener:
     """Tells speech in one stream, chunk by chunk; what it says of a chunk depends on none that comes later.
 

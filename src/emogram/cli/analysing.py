@@ -53,6 +53,13 @@ def analyze(
         ),
     ] = None,
     raw: Raw = False,
+    find_speech: Annotated[
+        bool,
+        typer.Option(
+            help="Look where somebody speaks; with --no-find-speech all that is not silent counts, which takes less "
+            "time, for recordings that are known to hold nothing else."
+        ),
+    ] = True,
     format: Formats = None,
     out: FormatsOut = None,
     plot: TimelinePlot = None,
@@ -62,6 +69,7 @@ def analyze(
     """Find where in long recordings which emotion is."""
     from emogram import console
     from emogram.classifier import Classifier
+    from emogram.config import TimelineConfig
     from emogram.progress import SILENT
     from emogram.records import Clip
     from emogram.timeline import analyze as analyze_recording
@@ -83,6 +91,7 @@ def analyze(
                     channels=channels,
                     turns=_turns_of(turns, path),
                     raw=raw,
+                    config=TimelineConfig(find_speech=find_speech),
                     progress=progress,
                     should_stop=should_stop,
                 )
