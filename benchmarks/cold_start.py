@@ -35,9 +35,12 @@ import sys
 from emogram.backend import keras
 from emogram.bundle import open_bundle
 from emogram.config import NetworkConfig
-from emogram.network import build_network
+from emogram.network import InputShapes, build_network
 info = open_bundle("shipped").info
-network = build_network({"spectrogram": info.input_shape}, len(info.labels), NetworkConfig(**info.network))
+known = {name: value for name, value in info.network.items() if name in NetworkConfig.model_fields}
+network_config = NetworkConfig(**known)
+shapes = InputShapes(info.input_shape, 0, info.spectrogram.periodicity_bands)
+network = build_network(shapes, len(info.labels), network_config)
 network.save(sys.argv[1])
 """
 # What one does with it without ONNX Runtime.
