@@ -19,7 +19,7 @@ SOURCE = Path(emogram.__file__).parent
 
 # DESIGN.md, "The house": a module imports only from those that stand before it here.
 FLOORS = (
-    "errors", "config", "records", "files", "progress", "parallel", "protocols",
+    "errors", "config", "records", "files", "progress", "parallel", "relay", "cluster", "engines", "protocols",
     "audio", "silero", "speech", "recordings", "turns", "degrade", "voices", "periodicity", "spectrogram", "features",
     "corpora", "pictures", "dataset", "leaks", "splits", "copies", "joined", "balance", "augment", "backend",
     "losses", "network", "fused", "optimizers", "batches", "metrics", "calibration", "adapt", "familiar", "overview",
@@ -36,7 +36,7 @@ LOADS_KERAS = {
     "losses", "network", "fused", "optimizers", "pretraining", "batches", "callbacks",
     "train", "jobs", "crossval", "crosscorpus",
 }  # fmt: skip
-HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa"}
+HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa", "ray"}
 
 
 def modules_after(code: str, *arguments: object) -> set[str]:

@@ -199,7 +199,7 @@ def fit(
         optimizer=make_optimizer(settings, steps_per_epoch=len(batches), precision=computed_in(settings.precision)),
         loss=PossibleCrossentropy(label_smoothing=settings.label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=False,
+        jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
     keep = KeepBest(twin, out / MODEL_FOLDER / KERAS_FILE, monitor=settings.monitor)
     interrupted = False
