@@ -11,6 +11,7 @@ import logging
 import os
 import pickle
 import signal
+import socket
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -33,6 +34,14 @@ _VARIABLES = ("KERAS_BACKEND", "MPLBACKEND", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS"
 _PREFIX = "EMOGRAM_"
 
 
+# Read by Ray when it is imported, and not where the user says otherwise.
+_QUIET = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as it will be; it warns until then
+    "RAY_gcs_server_port_wait_time_s": "1",  # one try, of 40 s; a cluster that is gone is else waited for for 15 minutes
+}
+_CONNECT_S = 10.0
+
+
 @contextlib.contextmanager
 def connected(address: str | None = None) -> Iterator[Any]:
     """Connect to a running Ray cluster and give the module `ray`; a connection that is there already is used and kept.
@@ -45,8 +54,8 @@ def connected(address: str | None = None) -> Iterator[Any]:
         MissingExtraError: Ray is not installed.
         SettingsError: There is no such cluster, or it runs another version.
     """
-    # Ray as it will be: it then leaves the variables that choose graphics cards alone, and does not warn of that.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError:
@@ -59,6 +68,7 @@ def connected(address: str | None = None) -> Iterator[Any]:
     main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
     try:
+        _knock(named)
         ray.init(
             address=named,
             log_to_driver=False,
@@ -66,8 +76,8 @@ def connected(address: str | None = None) -> Iterator[Any]:
             configure_logging=False,
             namespace="emogram",
         )
-    except (ConnectionError, RuntimeError, ValueError, ImportError, TimeoutError) as error:
-        why = " ".join(str(error).split())[:300]
+    except (OSError, RuntimeError, ValueError, ImportError) as error:
+        why = _first_line(error)
         raise SettingsError(
             f"no connection to a Ray cluster at '{named}' ({why}); start one with `ray start --head`, or name its "
             "HOST:PORT with --address"
@@ -190,6 +200,13 @@ class _Quiet:
         except Exception:
             return ("stop",)
         return message
+
+
+def _knock(address: str) -> None:
+    """See that somebody listens, which takes Ray most of a minute."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
 
 
 def _perform(function: bytes, around: tuple[str, Mapping[str, str]], item: Any) -> Any:
