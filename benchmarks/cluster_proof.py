@@ -202,7 +202,7 @@ class _Command:
         )
 
     def check(self) -> None:
-        """Wait for its end, which must be a good one; 3 is the code where inputs failed, as a cut that is silent does."""
+        """Wait for its end, which must be a good one; 3 is said where inputs failed, such as a cut that is silent."""
         code = self.process.wait(timeout=PATIENCE_S)
         self._complaints.seek(0)
         assert code in (0, 3), self._complaints.read().decode(errors="replace")[-2000:]

@@ -29,7 +29,9 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'emogram[cluster]'"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'emogram[cluster]'"
+    ),
     # Ray leaves sockets and files of its own to the end of the process.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -100,7 +102,7 @@ def test_where_no_cluster_runs_the_reader_is_told_how_to_start_one(monkeypatch, 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     with (
-        pytest.raises(SettingsError, match="no connection to a Ray cluster at 'auto' .* `ray start --head`"),
+        pytest.raises(SettingsError, match=r"no connection to a Ray cluster at 'auto' .* `ray start --head`"),
         connected(),
     ):
         pass
@@ -108,7 +110,7 @@ def test_where_no_cluster_runs_the_reader_is_told_how_to_start_one(monkeypatch, 
 
 def test_where_nobody_listens_that_is_said_at_once():
     with (
-        pytest.raises(SettingsError, match="no connection to a Ray cluster at '127.0.0.1:1' .*refused"),
+        pytest.raises(SettingsError, match=r"no connection to a Ray cluster at '127\.0\.0\.1:1' .*refused"),
         connected("127.0.0.1:1"),
     ):
         pass
@@ -126,7 +128,7 @@ def test_results_are_those_of_a_loop_with_errors_in_their_places_and_things_arou
     def work(item):
         if item == 3:
             raise AudioError(f"item {item}: odd", code="odd")
-        return item * item, os.getcwd(), os.environ["EMOGRAM_CACHE"], os.environ["OMP_NUM_THREADS"]
+        return item * item, str(Path.cwd()), os.environ["EMOGRAM_CACHE"], os.environ["OMP_NUM_THREADS"]
 
     before = signal.getsignal(signal.SIGTERM)
     found = dict(map_on_cluster(work, iter(range(6)), address=address))
@@ -282,7 +284,7 @@ def test_cross_validation_on_the_cluster_gives_what_this_machine_gives(
         assert (tmp_path / "there" / file).read_bytes() == (tmp_path / "here" / file).read_bytes()
 
 
-def test_an_archive_on_the_cluster_has_the_rows_of_this_machine_though_a_node_goes(cluster, tmp_path):
+def test_an_archive_on_the_cluster_has_the_rows_of_this_machine_though_a_node_goes(cluster, tmp_path, capfd):
     started, second = cluster
     model = tiny_bundle(tmp_path / "model")
     (tmp_path / "in").mkdir()
@@ -311,6 +313,7 @@ def test_an_archive_on_the_cluster_has_the_rows_of_this_machine_though_a_node_go
         tmp_path / "in", tmp_path / "there", **common, engine="ray", address=started.address, progress=Removes()
     )
     assert len(removed) == 1
+    assert capfd.readouterr().out == "", "data stand on stdout, and nothing that Ray says of the node"
     assert there.complete
     assert (there.n_rows, dict(there.failed)) == (here.n_rows, dict(here.failed)) == (25, {"unreadable": 1})
     parts = sorted(path.name for path in (tmp_path / "here").glob("*.parquet"))

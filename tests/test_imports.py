@@ -22,7 +22,8 @@ FLOORS = (
     "errors", "config", "records", "files", "progress", "parallel", "relay", "cluster", "engines", "protocols",
     "audio", "silero", "speech", "recordings", "turns", "degrade", "voices", "periodicity", "spectrogram", "features",
     "corpora", "pictures", "dataset", "leaks", "splits", "copies", "joined", "balance", "augment", "backend",
-    "losses", "network", "fused", "optimizers", "batches", "metrics", "calibration", "adapt", "familiar", "overview",
+    "devices", "losses", "network", "fused", "optimizers", "batches",
+    "metrics", "calibration", "adapt", "familiar", "overview",
     "plots", "bundle", "card", "pretraining", "classifier", "windowing", "smoothing", "live", "timeline", "listening",
     "explanations", "writers", "predictions", "testing", "export", "archive", "callbacks",
     "judging", "adapted",
@@ -33,7 +34,7 @@ FLOORS = (
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
 KERAS_AT_THE_TOP = {"backend"}
 LOADS_KERAS = {
-    "losses", "network", "fused", "optimizers", "pretraining", "batches", "callbacks",
+    "devices", "losses", "network", "fused", "optimizers", "pretraining", "batches", "callbacks",
     "train", "jobs", "crossval", "crosscorpus",
 }  # fmt: skip
 HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa", "ray"}

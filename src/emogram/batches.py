@@ -13,6 +13,7 @@ from emogram.backend import keras
 from emogram.balance import clip_weights, possible_labels
 from emogram.config import AugmentConfig, TrainConfig
 from emogram.dataset import Dataset, HalfArray, Indices
+from emogram.errors import SettingsError
 from emogram.losses import IMPOSSIBLE
 
 FloatArray = npt.NDArray[np.float32]
@@ -25,7 +26,15 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     All randomness comes from (seed, epoch, step), so that a batch does not depend on how it was reached.
     """
 
-    def __init__(self, dataset: Dataset, indices: Indices, *, train: TrainConfig, augmentation: AugmentConfig) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        indices: Indices,
+        *,
+        train: TrainConfig,
+        augmentation: AugmentConfig,
+        n_devices: int = 1,
+    ) -> None:
         """Take the training part of a dataset.
 
         Args:
@@ -33,12 +42,24 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
             indices: Those that train.
             train: Batch size, length, seed, how much clips count.
             augmentation: How clips are changed.
+            n_devices: Devices that share each batch evenly; the few clips that are left over in an epoch wait for the
+                next, which has another order.
+
+        Raises:
+            SettingsError: A device would have no clip of a batch.
         """
+        if min(train.batch_size, len(indices)) < n_devices:
+            raise SettingsError(
+                f"{n_devices} devices, and {min(train.batch_size, len(indices))} clips a batch; raise --batch-size, or "
+                "use fewer devices"
+            )
         super().__init__(workers=1)
         self._dataset = dataset
         self._indices = indices
         self._train = train
         self._augmentation = augmentation
+        self._n_devices = n_devices
+        self._n_clips = len(indices) - len(indices) % n_devices
         self._axes, self._log_mel = PICTURE_AXES, dataset.samples[0].spectrogram.shape[-1] == 1
         if self._log_mel:
             settings = dataset.spectrogram  # None where the spectrograms were made elsewhere
@@ -53,7 +74,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __len__(self) -> int:
         """Return the number of steps of an epoch."""
-        return -(-len(self._indices) // self._train.batch_size)
+        return -(-self._n_clips // self._train.batch_size)
 
     def on_epoch_end(self) -> None:
         """Turn to the next epoch; Keras calls it."""
@@ -63,7 +84,8 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         """Return inputs, targets and sample weights of one step."""
         order = np.random.default_rng((self._train.seed, self.epoch)).permutation(self._indices)
         # Parts of nearly equal size: a last batch of one clip would upset batch normalisation.
-        chosen = np.array_split(order, len(self))[step]
+        shares = order[: self._n_clips].reshape(-1, self._n_devices)
+        chosen = np.array_split(shares, len(self))[step].ravel()
         rng = np.random.default_rng((self._train.seed, self.epoch, step))
         samples = [self._dataset.sample_of(index, rng, self._augmentation.degraded_share) for index in chosen]
         spectrograms = [sample.spectrogram for sample in samples]

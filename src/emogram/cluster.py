@@ -37,7 +37,7 @@ _PREFIX = "EMOGRAM_"
 # Read by Ray when it is imported, and not where the user says otherwise.
 _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as it will be; it warns until then
-    "RAY_gcs_server_port_wait_time_s": "1",  # one try, of 40 s; a cluster that is gone is else waited for for 15 minutes
+    "RAY_gcs_server_port_wait_time_s": "1",  # one try, of 40 s, for a cluster that is gone; else twenty
 }
 _CONNECT_S = 10.0
 
@@ -85,9 +85,12 @@ def connected(address: str | None = None) -> Iterator[Any]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+    # Ray writes to stdout what the cluster has to say of its machines, such as that one is gone, and there stand data.
+    ray._private.worker._worker_logs_enabled = False
     try:
         yield ray
     finally:
+        ray._private.worker._worker_logs_enabled = True
         ray.shutdown()
 
 
