@@ -220,7 +220,8 @@ class Classifier:
         """
         if len(self._session.get_outputs()) < 2:
             raise ModelError(f"{self._name}: {ONNX_FILE} gives no embedding; train the model again")
-        return self._run(EMBEDDING, self._feed(inputs))
+        (embeddings,) = self._run([EMBEDDING], self._feed(inputs))
+        return embeddings
 
     def _feed(self, inputs: Mapping[str, npt.NDArray[np.floating[Any]]]) -> dict[str, FloatArray]:
         if set(inputs) != set(self.info.inputs):
@@ -231,13 +232,13 @@ class Classifier:
 
     def _raw(self, feed: Mapping[str, FloatArray]) -> FloatArray:
         """Return what the network says, before calibration, shape (n_clips, n_labels)."""
-        raw = self._run(self._session.get_outputs()[0].name, feed)
+        (raw,) = self._run([self._session.get_outputs()[0].name], feed)
         self._check_output(raw, n_clips=len(feed["spectrogram"]))
         return raw
 
-    def _run(self, output: str, feed: Mapping[str, FloatArray]) -> FloatArray:
+    def _run(self, outputs: Sequence[str], feed: Mapping[str, FloatArray]) -> list[FloatArray]:
         try:
-            values: FloatArray = self._session.run([output], feed)[0]
+            values: list[FloatArray] = self._session.run(outputs, feed)
         except _runtime_errors() as error:
             raise ModelError(f"{self._name}: {ONNX_FILE} failed on input of {_shapes(feed)}: {_line(error)}") from None
         return values
@@ -252,15 +253,26 @@ class Classifier:
     def _predict_sound(self, waveform: audio.Waveform, *, name: str, check: bool) -> Prediction:
         config = self._sound_config(name)
         inputs = features.model_inputs(waveform, config)
-        prediction = self._predict(inputs)
         if not check:
-            return prediction
+            return self._predict(inputs)
+        prediction, embedding = self._predict_with_embedding(inputs)
         share = speech.speech_share(waveform, config.sample_rate)
         warnings = [] if share >= speech.MIN_SHARE else [f"no speech found (in {share:.0%} of the clip)"]
-        if self._familiar is not None:
-            (embedding,) = self.embeddings({name: values[np.newaxis] for name, values in inputs.items()})
+        if self._familiar is not None and embedding is not None:
             warnings += filter(None, [self._familiar.warning(embedding)])
         return replace(prediction, speech_share=share, warnings=tuple(warnings))
+
+    def _predict_with_embedding(self, inputs: Mapping[str, FloatArray]) -> tuple[Prediction, Embeddings | None]:
+        """Return the answer on one clip and its embedding, shape (n_values,), where that is of use."""
+        batch = {name: values[np.newaxis] for name, values in inputs.items()}
+        if self._familiar is None:
+            return self.prediction_from(self.probabilities(batch)[0]), None
+        if self.shifts > 1 or len(self._session.get_outputs()) < 2:
+            return self.prediction_from(self.probabilities(batch)[0]), self.embeddings(batch)[0]
+        # Both in one run, which takes as long as one of them.
+        raw, embeddings = self._run([self._session.get_outputs()[0].name, EMBEDDING], self._feed(batch))
+        self._check_output(raw, n_clips=1)
+        return self.prediction_from(soften(raw, self.info.temperature)[0]), embeddings[0]
 
     def _guarded(self, clip: Clip, check: bool) -> Prediction | EmogramError:
         try:

@@ -26,7 +26,7 @@ def fetch(inputs: Sequence[Input], folder: Path) -> Iterator[tuple[Input, Path |
 
     Args:
         inputs: The inputs.
-        folder: Where copies go.
+        folder: Where copies go; made when there is one.
 
     Yields:
         The input, and its file: of this machine itself, of a store a copy with the same suffix; or why there is none.
@@ -64,16 +64,18 @@ def _copy(url: str, folder: Path) -> Path:
     Raises:
         InputError: It is not there, its store cannot be reached, or it is larger than `MAX_COPY_BYTES`.
     """
+    folder.mkdir(mode=0o700, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder, suffix=Path(url.partition("?")[0]).suffix, delete=False) as file:
         copy = Path(file.name)
     try:
         store, path = open_store(url)
         patiently(lambda: store.get_file(path, str(copy), callback=_bound(url)))
-    except FileNotFoundError:
-        raise InputError(f"{url}: no such file", code="missing") from None
-    except EmogramError:
-        raise
     except Exception as error:  # stores raise what their libraries do
+        copy.unlink(missing_ok=True)
+        if isinstance(error, EmogramError):
+            raise
+        if isinstance(error, FileNotFoundError):
+            raise InputError(f"{url}: no such file", code="missing") from None
         raise InputError(f"{url}: cannot be fetched ({one_line_of(error)})", code="remote") from None
     return copy
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LIST_SUFFIXES = frozenset({*MANIFEST_SUFFIXES, ".txt"})
 
 _ROWS_AT_ONCE = 65536
+_TOLD = 100_000  # so often one says how far listing is
 _STRETCH_BYTES_PER_S = 32000  # what a stretch of a file is taken to weigh: 16 kHz, 16 bits
 _WEB = frozenset({"http", "https"})
 
@@ -95,12 +96,13 @@ def list_inputs(names: Sequence[str], *, suffixes: frozenset[str], progress: Pro
     """
     table = _Table()
     manifests: dict[str, str] = {}
-    with progress.task("listing", 0, unit="files") as task:
-        for name in names:
-            for number, each in enumerate(_inputs_of(name, suffixes, manifests), start=1):
-                table.add(each)
-                if number % 1000 == 0:
-                    task.advance(1000)
+    n_listed = 0
+    for name in names:
+        for each in _inputs_of(name, suffixes, manifests):
+            table.add(each)
+            n_listed += 1
+            if n_listed % _TOLD == 0:
+                progress.say(f"listing: {n_listed:,} inputs so far")
     return Listing(table.sorted(), manifests)
 
 
@@ -184,11 +186,12 @@ def _of_manifest(name: str, content: bytes) -> Iterator[Input]:
         if not row.path:
             raise InputError(f"{name}, line {row.line}: no path; name a file on each line")
         path = _beside(name, row.path)
-        if row.start_s == 0.0 and row.end_s is None:
-            yield Input(path, speaker=row.speaker or None, size=_size(path))
+        if row.end_s is not None:
+            size = round(_STRETCH_BYTES_PER_S * (row.end_s - row.start_s))
         else:
-            size = 0 if row.end_s is None else round(_STRETCH_BYTES_PER_S * (row.end_s - row.start_s))
-            yield Input(path, row.start_s, row.end_s, row.speaker or None, size or _size(path))
+            told = row.extra.get("size", "")
+            size = int(told) if told.isdecimal() else _size(path)
+        yield Input(path, row.start_s, row.end_s, row.speaker or None, size)
 
 
 def _beside(manifest: str, path: str) -> str:

@@ -125,13 +125,13 @@ def patiently(function: Callable[[], Result]) -> Result:
     """Ask a store, and again after a while where it fails for what may pass.
 
     Raises:
-        FileNotFoundError, PermissionError: At once.
+        EmogramError, FileNotFoundError, PermissionError, ...: At once, since they do not pass.
         Exception: What the last of `_TRIES` tries raised.
     """
     for attempt in range(_TRIES):
         try:
             return function()
-        except (FileNotFoundError, PermissionError, FileExistsError, NotImplementedError):
+        except (EmogramError, FileNotFoundError, PermissionError, FileExistsError, NotImplementedError, TypeError):
             raise
         except Exception:  # stores raise what their libraries do
             if attempt == _TRIES - 1:
@@ -153,8 +153,10 @@ class _LocalPlace:
     def read(self, name: str) -> bytes | None:
         try:
             return (self._folder / name).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise OutputError(f"{self._folder / name}: cannot be read ({error.strerror})") from None
 
     def read_many(self, names: Iterable[str]) -> dict[str, bytes]:
         found = ((name, self.read(name)) for name in names)
@@ -262,26 +264,27 @@ class _RemotePlace:
         with tempfile.TemporaryDirectory(prefix="emogram-") as folder:
             temporary = Path(folder) / Path(name).name
             yield temporary
-            if self._renames:
-                waiting = self._at(f"{HIDDEN}/waiting-{secrets.token_hex(6)}")
-                self._make_folder(waiting)
-                self._make_folder(self._at(name))
-                self._ask(lambda: self._store.put_file(str(temporary), waiting), name)
-                self._ask(lambda: self._store.mv(waiting, self._at(name)), name)
-            else:
-                self._ask(lambda: self._store.put_file(str(temporary), self._at(name)), name)
+            path = self._at(name)
+            if not self._renames:
+                self._write(lambda: self._store.put_file(str(temporary), path), name)
+                return
+            waiting = self._at(f"{HIDDEN}/waiting-{secrets.token_hex(6)}")
+            for each in (waiting, path):
+                self._make_folder(each)
+            self._write(lambda: self._store.put_file(str(temporary), waiting), name)
+            self._write(lambda: self._store.mv(waiting, path), name)
 
     def create(self, name: str, content: bytes) -> bool:
         path = self._at(name)
         self._make_folder(path)
         try:
-            self._ask(lambda: self._store.pipe_file(path, content, mode="create"), name)
+            self._write(lambda: self._store.pipe_file(path, content, mode="create"), name)
         except FileExistsError:
             return False
         except (NotImplementedError, TypeError):  # a store or a version that cannot do that in one step
             if self.read(name) is not None:
                 return False
-            self._ask(lambda: self._store.pipe_file(path, content), name)
+            self._write(lambda: self._store.pipe_file(path, content), name)
         return True
 
     def remove(self, name: str) -> None:
@@ -310,6 +313,12 @@ class _RemotePlace:
     def _make_folder(self, path: str) -> None:
         if self._renames:
             self._store.makedirs(path.rpartition("/")[0], exist_ok=True)
+
+    def _write(self, function: Callable[[], Any], name: str) -> None:
+        try:
+            self._ask(function, name)
+        except FileNotFoundError as error:
+            raise OutputError(f"cannot write {self.url}/{name}: {error}; make the bucket or folder first") from error
 
     def _ask(self, function: Callable[[], Result], name: str) -> Result:
         try:

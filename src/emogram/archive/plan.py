@@ -29,6 +29,9 @@ PLAN_FILE = f"{HIDDEN}/plan.json"
 _FEW_SHARDS = 64
 _LEAST_FILES, _MOST_FILES = 64, 2000
 
+# What a file of unknown size is taken for: an utterance, or half an hour.
+_UNKNOWN_BYTES = {"clips": 64_000, "segments": 16_000_000}
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -194,6 +197,7 @@ def _asked(names: Sequence[str], bundle: Bundle, config: ArchiveConfig) -> dict[
 def _make(
     place: Place, names: Sequence[str], bundle: Bundle, config: ArchiveConfig, asked: dict[str, Any], progress: Progress
 ) -> None:
+    import numpy as np
     from pyarrow import compute, parquet
 
     listing = list_inputs(names, suffixes=suffixes_for(bundle.info, config), progress=progress)
@@ -201,7 +205,8 @@ def _make(
     if not len(table):
         raise InputError(f"{', '.join(names)}: nothing in it to score")
     sizes = table["size"].to_numpy()
-    firsts = cut(sizes, most_files=config.shard_files, most_bytes=1e6 * config.shard_mb)
+    weights = np.where(sizes > 0, sizes, _UNKNOWN_BYTES[config.rows])
+    firsts = cut(weights, most_files=config.shard_files, most_bytes=1e6 * config.shard_mb)
     buffer = io.BytesIO()
     parquet.write_table(table, buffer, compression="zstd")
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import queue
+import secrets
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from emogram.errors import EmogramError, ModelError
 TRIES = (
     2  # a file at which the process dies so often has an error; once may be another's fault, as when memory is short
 )
+STARTS = 3  # that often a process may die before it has begun
 START_S = 300.0  # a first import from a slow disk takes half a minute
 _LOOK_S = 0.25
 
@@ -117,23 +119,37 @@ class Scorer:
 
     def _begin(self, inputs: Sequence[Input]) -> _Process:
         if self._process is None:
-            self._process = _Process(self._job)
-            try:
-                first = self._process.answer(START_S, self._should_stop)
-            except (_Died, _Late) as error:
-                why = str(error) or f"no word from it in {START_S:g} s"
-                raise EmogramError(
-                    f"the process that scores does not start ({why}); `emogram doctor` may tell more"
-                ) from None
-            if "refused" in first:
-                raise ModelError(first["refused"])
-            if first["sha256"] != self._job.model_sha256:
-                raise ModelError(
-                    f"{self._job.model}: the model here is {first['sha256'][:12]} and the plan was made for "
-                    f"{self._job.model_sha256[:12]}; give every machine the same model"
-                )
+            self._process = self._started()
         self._process.ask([dataclasses.asdict(each) for each in inputs])
         return self._process
+
+    def _started(self) -> _Process:
+        """Return a process that has loaded the model and is known to work."""
+        for attempt in range(STARTS):
+            process = _Process(self._job)
+            try:
+                first = process.answer(START_S, self._should_stop)
+            except (_Died, _Late) as error:
+                process.end()
+                if attempt == STARTS - 1:
+                    why = str(error) or f"no word from it in {START_S:g} s"
+                    raise EmogramError(
+                        f"the process that scores does not start ({why}); `emogram doctor` may tell more"
+                    ) from None
+                continue
+            except BaseException:
+                process.end()
+                raise
+            if first.get("sha256") == self._job.model_sha256:
+                return process
+            process.end()
+            if "refused" in first:
+                raise ModelError(first["refused"])
+            raise ModelError(
+                f"{self._job.model}: the model here is {first['sha256'][:12]} and the plan was made for "
+                f"{self._job.model_sha256[:12]}; give every machine the same model"
+            )
+        raise AssertionError("the last attempt returned or raised")
 
 
 class _Died(Exception):  # noqa: N818
@@ -147,7 +163,8 @@ class _Late(Exception):  # noqa: N818
 class _Process:
     def __init__(self, job: Job) -> None:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `end`)
-        self._folder = tempfile.mkdtemp(prefix="emogram-score-")  # the process may not live to delete its copies
+        # Made when there is something to copy, and deleted here, since the process may not live to do so.
+        self._folder = os.path.join(tempfile.gettempdir(), f"emogram-score-{secrets.token_hex(8)}")  # noqa: PTH118
         here = str(Path(emogram.__file__).parents[1])
         paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
         # One numerical thread, unless the user says otherwise: the processes fill the processors by themselves.

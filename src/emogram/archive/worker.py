@@ -24,7 +24,10 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     waiting: queue.Queue[bytes] = queue.Queue()
-    job = json.loads(sys.stdin.buffer.readline())
+    first = sys.stdin.buffer.readline()
+    if not first:
+        return  # whoever started this process is gone
+    job = json.loads(first)
     threading.Thread(target=_listen, args=(sys.stdin.buffer, waiting, job["folder"]), daemon=True).start()
     try:
         _serve(job, waiting, answers)
