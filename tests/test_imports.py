@@ -19,14 +19,13 @@ SOURCE = Path(emogram.__file__).parent
 
 # DESIGN.md, "The house": a module imports only from those that stand before it here.
 FLOORS = (
-    "errors", "config", "records", "files", "progress", "parallel", "protocols",
+    "errors", "config", "records", "files", "progress", "parallel", "relay", "cluster", "engines", "protocols",
     "audio", "fourier", "silero", "speech", "recordings", "turns", "degrade", "voices", "periodicity", "spectrogram",
-    "features",
-    "corpora", "pictures", "dataset", "leaks", "splits", "copies", "joined", "balance", "augment", "backend",
-    "losses", "network", "fused", "optimizers", "batches", "metrics", "calibration", "adapt", "familiar", "overview",
-    "plots", "bundle", "card", "lineage", "pretraining", "classifier", "distillation",
-    "windowing", "smoothing", "live", "timeline", "listening", "explanations", "writers", "predictions",
-    "testing", "export", "archive", "callbacks", "judging", "adapted",
+    "features", "corpora", "pictures", "dataset", "leaks", "splits", "copies", "joined", "balance", "augment",
+    "backend", "devices", "losses", "network", "fused", "optimizers", "batches",
+    "metrics", "calibration", "adapt", "familiar", "overview", "plots", "bundle", "card", "lineage", "pretraining",
+    "classifier", "distillation", "windowing", "smoothing", "live", "timeline", "listening", "explanations",
+    "writers", "predictions", "testing", "export", "archive", "callbacks", "judging", "adapted",
     "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo",
     "settings", "doctor", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
@@ -34,10 +33,10 @@ FLOORS = (
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
 KERAS_AT_THE_TOP = {"backend"}
 LOADS_KERAS = {
-    "losses", "network", "fused", "optimizers", "pretraining", "batches", "callbacks",
+    "devices", "losses", "network", "fused", "optimizers", "pretraining", "batches", "callbacks",
     "train", "jobs", "crossval", "crosscorpus",
 }  # fmt: skip
-HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa"}
+HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa", "ray"}
 
 
 def modules_after(code: str, *arguments: object) -> set[str]:

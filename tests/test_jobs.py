@@ -2,12 +2,14 @@
 
 import contextlib
 import functools
+import queue
 
 import pytest
 
 from emogram.errors import EmogramError
-from emogram.jobs import relaying, run_jobs
+from emogram.jobs import run_jobs
 from emogram.progress import Progress, Task
+from emogram.relay import relaying
 
 
 class Listener(Progress):
@@ -62,7 +64,7 @@ def test_the_first_job_that_fails_is_told_and_those_before_it_are_given():
 
 def test_what_other_processes_report_comes_through_whole():
     progress = Listener()
-    with relaying(progress) as relay:
+    with relaying(progress, queue.SimpleQueue()) as relay:
         relay.say("a line")
         with relay.task("reading", 10) as task:
             for _ in range(10):
@@ -70,3 +72,33 @@ def test_what_other_processes_report_comes_through_whole():
         relay.say("another")
     assert progress.lines == ["a line", "another"]
     assert (progress.totals["reading"], progress.steps["reading"]) == (10, 10)
+
+
+def test_jobs_that_do_the_same_are_told_apart_and_one_that_died_begins_anew():
+    opened = []
+
+    class Shows(Listener):
+        @contextlib.contextmanager
+        def task(self, what, total, *, unit="clips"):
+            steps = []
+            opened.append(steps)
+
+            class Count(Task):
+                def advance(self, steps_=1, *, note=""):
+                    steps.append(steps_)
+
+            yield Count()
+            steps.append("closed")
+
+    progress = Shows()
+    with relaying(progress, queue.SimpleQueue()) as relay:
+        with relay.of(0).task("training", 10) as first, relay.of(1).task("training", 10) as second:
+            first.advance(1)
+            second.advance(2)
+        died = relay.of(1).task("training", 10)
+        died.__enter__().advance(3)  # and no more is heard of it
+        with relay.of(1).task("training", 10) as again:
+            again.advance(4)
+    numbers = [sum(one for one in steps if one != "closed") for steps in opened]
+    assert numbers == [1, 2, 3, 4]
+    assert all(steps[-1] == "closed" and steps.count("closed") == 1 for steps in opened)

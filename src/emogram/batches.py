@@ -14,6 +14,7 @@ from emogram.backend import keras
 from emogram.balance import clip_weights, possible_labels
 from emogram.config import AugmentConfig, TrainConfig
 from emogram.dataset import Dataset, HalfArray, Indices
+from emogram.errors import SettingsError
 from emogram.losses import IMPOSSIBLE
 
 FloatArray = npt.NDArray[np.float32]
@@ -35,6 +36,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         train: TrainConfig,
         augmentation: AugmentConfig,
         teach: Teach | None = None,
+        n_devices: int = 1,
     ) -> None:
         """Take the training part of a dataset.
 
@@ -44,13 +46,25 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
             train: Batch size, length, seed, how much clips count.
             augmentation: How clips are changed.
             teach: Tells of a batch of spectrograms what others say of it, `train.teacher_share` of the targets.
+            n_devices: Devices that share each batch evenly; the few clips that are left over in an epoch wait for the
+                next, which has another order.
+
+        Raises:
+            SettingsError: A device would have no clip of a batch.
         """
+        if min(train.batch_size, len(indices)) < n_devices:
+            raise SettingsError(
+                f"{n_devices} devices, and {min(train.batch_size, len(indices))} clips a batch; raise --batch-size, or "
+                "use fewer devices"
+            )
         super().__init__(workers=1)
         self._dataset = dataset
         self._indices = indices
         self._train = train
         self._augmentation = augmentation
         self._teach = teach
+        self._n_devices = n_devices
+        self._n_clips = len(indices) - len(indices) % n_devices
         self._axes, self._log_mel = PICTURE_AXES, dataset.samples[0].spectrogram.shape[-1] == 1
         if self._log_mel:
             settings = dataset.spectrogram  # None where the spectrograms were made elsewhere
@@ -66,7 +80,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __len__(self) -> int:
         """Return the number of steps of an epoch."""
-        return -(-len(self._indices) // self._train.batch_size)
+        return -(-self._n_clips // self._train.batch_size)
 
     def on_epoch_end(self) -> None:
         """Turn to the next epoch; Keras calls it."""
@@ -75,11 +89,12 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, step: int) -> Batch:
         """Return inputs, targets and sample weights of one step."""
         # Parts of nearly equal size: a last batch of one clip would upset batch normalisation.
-        size, n_larger = divmod(len(self._indices), len(self))
+        shares = self._order_of(self.epoch)[: self._n_clips].reshape(-1, self._n_devices)
+        size, n_larger = divmod(len(shares), len(self))
         first = step * size + min(step, n_larger)
-        chosen = self._order_of(self.epoch)[first : first + size + (step < n_larger)]
+        chosen = shares[first : first + size + (step < n_larger)].ravel()
         rng = np.random.default_rng((self._train.seed, self.epoch, step))
-        samples = [self._dataset.sample_of(index, rng, self._augmentation.degraded_share) for index in chosen]
+        samples = [self._dataset.sample_of(index, rng, self._augmentation.degraded_share) for index in chosen.tolist()]
         spectrograms = [sample.spectrogram for sample in samples]
         n_frames = self._train.train_frames or max(len(one) for one in spectrograms)
         batch = (

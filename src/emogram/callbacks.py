@@ -15,6 +15,7 @@ from emogram import metrics
 from emogram.backend import keras
 from emogram.batches import TrainingBatches
 from emogram.dataset import Dataset, Indices
+from emogram.devices import alone
 from emogram.errors import MissingExtraError
 from emogram.export import run_network
 from emogram.files import output_error, writing
@@ -63,8 +64,9 @@ class Validate(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Judge, and put the results into `logs`."""
         assert logs is not None, "Keras gives logs"
-        self._twin.set_weights(self.model.get_weights() if self._average is None else self._average)
-        probabilities = network_probabilities(self._twin, self._dataset, self._indices)
+        with alone():
+            self._twin.set_weights(self.model.get_weights() if self._average is None else self._average)
+            probabilities = network_probabilities(self._twin, self._dataset, self._indices)
         targets = self._dataset.targets[self._indices]
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         if not np.isfinite(probabilities).all():

@@ -268,6 +268,9 @@ class TrainConfig(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Precision of the arithmetic of training; auto: bfloat16 where the processor has it."
     )
+    devices: int = Field(
+        1, ge=0, description="Devices that share each batch, with KERAS_BACKEND=jax; 0: all that there are."
+    )
     seed: int = Field(0, ge=0, description="Seed of everything random; same seed, same numbers on one machine.")
 
 

@@ -21,6 +21,7 @@ from emogram.classifier import Classifier, Probabilities, as_prediction
 from emogram.config import RunConfig
 from emogram.corpora import Corpus, join_corpora, order_labels
 from emogram.dataset import Dataset, Indices, load_dataset
+from emogram.engines import Engine, local
 from emogram.errors import CorpusError, EmogramError, SettingsError
 from emogram.files import write_json, write_text
 from emogram.jobs import is_trained, judged_clips, run_jobs, train_whole
@@ -109,6 +110,7 @@ def crosscorpus(
     leave_one_out: bool = False,
     seeds: Sequence[int] = (0,),
     jobs: int | None = None,
+    engine: Engine = local,
     cache: Path | None = None,
     progress: Progress = SILENT,
 ) -> CrossCorpusResult:
@@ -128,6 +130,7 @@ def crosscorpus(
         leave_one_out: Train on all corpora but the one that judges.
         seeds: Seeds of the trainings, at least one.
         jobs: Number of trainings at once, each on one processor thread; by default one for each processor.
+        engine: Where they are trained: processes of this machine, or `engines.engine_named("ray", ADDRESS)`.
         cache: Folder that keeps model inputs; None keeps none.
         progress: Is told how far it is.
 
@@ -163,7 +166,13 @@ def crosscorpus(
     if len(todo) < n_jobs:
         progress.say(f"{n_jobs - len(todo)} of {n_jobs} trainings are done already, with the same settings and clips")
     running = run_jobs(
-        partial(_run, cache), todo, what="training on corpora", unit="trainings", jobs=jobs, progress=progress
+        partial(_run, cache),
+        todo,
+        what="training on corpora",
+        unit="trainings",
+        jobs=jobs,
+        progress=progress,
+        engine=engine,
     )
     with contextlib.closing(running):
         for job, uar in running:

@@ -17,6 +17,7 @@ from emogram.bundle import open_bundle
 from emogram.config import RunConfig
 from emogram.corpora import Corpus
 from emogram.dataset import Dataset, load_dataset
+from emogram.engines import Engine, local
 from emogram.jobs import is_trained, judged_clips, run_jobs, train_whole
 from emogram.judging import Judgement, judge_seeds, read_run
 from emogram.lineage import open_lineage, says_lineage
@@ -87,6 +88,7 @@ def crossval(
     protocol: str,
     seeds: Sequence[int] = (0,),
     jobs: int | None = None,
+    engine: Engine = local,
     cache: Path | None = None,
     progress: Progress = SILENT,
 ) -> CrossvalResult:
@@ -101,6 +103,7 @@ def crossval(
         protocol: Name of the protocol.
         seeds: Seeds of the trainings, at least one.
         jobs: Number of folds to train at once, each on one processor thread; by default one for each processor.
+        engine: Where they are trained: processes of this machine, or `engines.engine_named("ray", ADDRESS)`.
         cache: Folder that keeps model inputs; None keeps none.
         progress: Is told how far it is.
 
@@ -128,7 +131,7 @@ def crossval(
     if len(todo) < len(plan):
         progress.say(f"{len(plan) - len(todo)} of {len(plan)} folds are done already, with the same settings and clips")
     run = partial(_run, corpus, config, out, chosen, cache)
-    running = run_jobs(run, todo, what="cross-validating", unit="folds", jobs=jobs, progress=progress)
+    running = run_jobs(run, todo, what="cross-validating", unit="folds", jobs=jobs, progress=progress, engine=engine)
     with contextlib.closing(running):
         for job, uar in running:
             progress.say(f"{job.name}  UAR {uar:.1%}")

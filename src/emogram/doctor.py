@@ -89,8 +89,11 @@ def require_plots(feature: str) -> None:
 
 
 def missing_for_training() -> list[str]:
-    """Return the modules that training needs and that are not installed, the chosen Keras back end among them."""
-    wanted = (*_TRAINING, os.environ.get("KERAS_BACKEND", _BACK_ENDS[0]))
+    """Return the modules that training needs and that are not installed, the chosen Keras back end among them.
+
+    The default one writes the ONNX file, whatever trains.
+    """
+    wanted = dict.fromkeys((*_TRAINING, _BACK_ENDS[0], os.environ.get("KERAS_BACKEND", _BACK_ENDS[0])))
     return [name for name in wanted if importlib.util.find_spec(name) is None]
 
 

@@ -26,6 +26,11 @@ class MissingExtraError(EmogramError):
     def __init__(self, feature: str, extra: str) -> None:
         """Name the feature and the extra that brings it."""
         super().__init__(f"{feature} needs the extra '{extra}', which is not installed: pip install 'emogram[{extra}]'")
+        self._named = (feature, extra)
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        """Pickle, for the way from one process to another, as it was made."""
+        return type(self), self._named
 
 
 class SettingsError(EmogramError):

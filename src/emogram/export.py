@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_DIFFERENCE = 1e-4  # of any probability, between Keras and ONNX Runtime
 OPSET = 17
+EXPORTS = "torch"  # the back end that writes ONNX
 
 # ONNX Runtime's mark for models that need no preparation before they are quantised; without it, it warns.
 _PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
@@ -156,6 +160,19 @@ def run_network(network: keras.Model, inputs: Inputs) -> npt.NDArray[np.float32]
 
 
 def _exported(network: keras.Model) -> bytes:
+    import keras
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        if keras.backend.backend() == EXPORTS:
+            write_plain(network, file)
+        else:
+            _export_elsewhere(network, file)
+        return file.read_bytes()
+
+
+def write_plain(network: keras.Model, file: Path) -> None:
+    """Write a network as Keras exports it on PyTorch, unchecked."""
     # Keras exports only a network that was called once.
     run_network(
         network,
@@ -168,13 +185,35 @@ def _exported(network: keras.Model) -> bytes:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer warns of every shape it looks at; the check decides
-            file = Path(folder) / "model.onnx"
             network.export(str(file), format="onnx", verbose=False, opset_version=OPSET)
-            return file.read_bytes()
     finally:
         logger.setLevel(level)
+
+
+def _export_elsewhere(network: keras.Model, file: Path) -> None:
+    """Export on PyTorch whatever trained, in a process of its own: a back end is chosen once in each.
+
+    One exporter gives one kind of file, and those of the other back ends want packages that training does not.
+    """
+    saved = file.with_suffix(".keras")
+    network.save(saved)
+    code = (
+        "import sys, pathlib, keras; from emogram.export import write_plain; "
+        "write_plain(keras.saving.load_model(sys.argv[1], compile=False), pathlib.Path(sys.argv[2]))"
+    )
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(saved), str(file)],
+        env={**os.environ, "KERAS_BACKEND": EXPORTS, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise ModelError(f"the network could not be exported on {EXPORTS} ({last}); see that {EXPORTS} is installed")
 
 
 def _optimised(content: bytes) -> bytes:

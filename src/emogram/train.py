@@ -37,6 +37,7 @@ from emogram.copies import with_degraded_copies
 from emogram.corpora import Corpus
 from emogram.corpora.corpus import UNKNOWN_LICENCE
 from emogram.dataset import Dataset, load_dataset
+from emogram.devices import device_count, sharing
 from emogram.distillation import Teachers
 from emogram.errors import EmogramError, SettingsError
 from emogram.export import export_onnx
@@ -183,27 +184,37 @@ def fit(
         The history, and whether Ctrl-C ended it early.
     """
     settings = config.train
+    n_devices = device_count(settings.devices)
     keras.backend.clear_session()
     keras.utils.set_random_seed(settings.seed)
     shapes = input_shapes(config.spectrogram)
     twin = build_network(shapes, len(dataset.labels), config.network)
     if lineage.start is not None:
         take_over(lineage.start, twin, dataset.labels)
-    with computing_in(settings.precision):
-        network = faster(build_network(shapes, len(dataset.labels), config.network))
-    network.set_weights(twin.get_weights())
-    if shapes.n_features:
-        found = [dataset.samples[index].features for index in split.train]
-        for one in (network, twin):  # the layer keeps a copy of what it learnt, which set_weights does not renew
-            adapt_features(one, np.stack([features for features in found if features is not None]))
-    teach = Teachers(lineage.teachers).answer if lineage.teachers else None
-    batches = TrainingBatches(dataset, split.train, train=settings, augmentation=config.augment, teach=teach)
-    network.compile(
-        optimizer=make_optimizer(settings, steps_per_epoch=len(batches), precision=computed_in(settings.precision)),
-        loss=PossibleCrossentropy(label_smoothing=settings.label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=False,
+    batches = TrainingBatches(
+        dataset,
+        split.train,
+        train=settings,
+        augmentation=config.augment,
+        n_devices=n_devices,
+        teach=Teachers(lineage.teachers).answer if lineage.teachers else None,
     )
+    with computing_in(settings.precision), sharing(n_devices):
+        network = faster(build_network(shapes, len(dataset.labels), config.network))
+    found = [features for index in split.train if (features := dataset.samples[index].features) is not None]
+    if found:
+        adapt_features(twin, np.stack(found))
+    with sharing(n_devices):
+        network.set_weights(twin.get_weights())
+        if found:  # the layer keeps a copy of what it learnt, which set_weights does not renew
+            adapt_features(network, np.stack(found))
+        network.compile(
+            optimizer=make_optimizer(settings, steps_per_epoch=len(batches), precision=computed_in(settings.precision)),
+            loss=PossibleCrossentropy(label_smoothing=settings.label_smoothing),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            # JAX left to itself does one operation at a time; on the others a compiler costs more than it brings.
+            jit_compile=keras.backend.backend() == "jax",
+        )
     keep = KeepBest(twin, out / MODEL_FOLDER / KERAS_FILE, monitor=settings.monitor)
     interrupted = False
     with (
@@ -221,7 +232,7 @@ def fit(
             keras.callbacks.TerminateOnNaN(),
         ]
         try:
-            with without_denormals():
+            with without_denormals(), sharing(n_devices):
                 network.fit(batches, epochs=settings.epochs, callbacks=callbacks, verbose=0)
         except KeyboardInterrupt:
             if keep.best_epoch is None:

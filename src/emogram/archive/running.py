@@ -18,12 +18,11 @@ from emogram.archive.scorer import Job
 from emogram.archive.shards import SUCCESS_FILE, ShardDone, committed, part_name
 from emogram.bundle import SHIPPED, open_bundle
 from emogram.config import ArchiveConfig
+from emogram.engines import ENGINES
 from emogram.errors import InputError, MissingExtraError, SettingsError
 from emogram.progress import SILENT, Progress
 
 TIME_LIMIT_S = 3600.0
-
-ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ def score(
     if todo:
         place.remove(SUCCESS_FILE)
         place.tidy()
-        outcomes = _run(engine, job, plan, todo, address, workers, meter.tell, should_stop)
+        outcomes = _run(engine, job, plan, todo, address, workers, meter.tell, should_stop, progress)
         with meter, contextlib.closing(outcomes):
             for shard in outcomes:
                 done[shard.index] = shard
@@ -206,9 +205,14 @@ def _run(
     workers: int | None,
     tell: Callable[[float], None],
     should_stop: Callable[[], bool],
+    progress: Progress,
 ) -> Generator[ShardDone, None, None]:
     if engine == "ray":
-        raise SettingsError("the engine 'ray' is not there yet; use --engine local")
+        from emogram.archive import on_ray
+
+        return on_ray.run_shards(
+            job, plan, todo, address=address, workers=workers, tell=tell, should_stop=should_stop, progress=progress
+        )
     if address is not None:
         raise SettingsError("an address is that of a Ray cluster; say --engine ray as well")
     from emogram.archive.local import run_shards

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -60,6 +60,17 @@ Cache = Annotated[
     ),
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no spectrograms between runs.")]
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Where the work is done: in processes of this machine, or on a Ray cluster that runs already."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="HOST:PORT of the Ray cluster; by default RAY_ADDRESS, else the one that this machine is part of.",
+        show_default=False,
+    ),
+]
 Shifts = Annotated[
     int,
     typer.Option(

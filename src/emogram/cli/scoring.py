@@ -11,7 +11,7 @@ import typer
 
 from emogram.bundle import SHIPPED
 from emogram.cli.entry import PARTLY_FAILED, UNREADABLE, interrupted_code, stopping
-from emogram.cli.options import Json, ModelName, Shifts, Workers
+from emogram.cli.options import Address, Engine, Json, ModelName, Shifts, Workers
 from emogram.cli.shared import names_given, print_json, rich_progress
 from emogram.errors import SettingsError
 
@@ -53,12 +53,8 @@ def score(
         bool, typer.Option(help="Of clips: look for speech, and warn of what is unlike the training data.")
     ] = True,
     shifts: Shifts = 1,
-    engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="Processes of this machine, or a Ray cluster.")
-    ] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster, such as auto or ray://HOST:10001.", show_default=False)
-    ] = None,
+    engine: Engine = "local",
+    address: Address = None,
     workers: Workers = None,
     shard: Annotated[
         str,

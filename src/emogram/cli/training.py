@@ -10,11 +10,13 @@ import typer
 
 from emogram.cli.entry import PARTLY_FAILED, interrupted_code
 from emogram.cli.options import (
+    Address,
     AllowLeaks,
     Also,
     Cache,
     CorpusName,
     CorpusPaths,
+    Engine,
     Json,
     NoCache,
     Overwrite,
@@ -190,6 +192,8 @@ def crossval(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Folds to train at once; by default one for each processor.")
     ] = None,
+    engine: Engine = "local",
+    address: Address = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -215,6 +219,7 @@ def crossval(
     folder = out or Path("runs") / file_name(name)
     from emogram import console
     from emogram.crossval import crossval as cross_validate
+    from emogram.engines import engine_named
 
     split = config.split.model_copy(update={"allow_leaks": allow_leaks})
     result = cross_validate(
@@ -224,6 +229,7 @@ def crossval(
         protocol=protocol,
         seeds=chosen,
         jobs=jobs,
+        engine=engine_named(engine, address),
         cache=cache_folder(cache, no_cache),
         progress=rich_progress(),
     )
@@ -255,6 +261,8 @@ def crosscorpus(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Trainings at once; by default one for each processor.")
     ] = None,
+    engine: Engine = "local",
+    address: Address = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -273,6 +281,7 @@ def crosscorpus(
     words = "crosscorpus-all-but-one" if leave_one_out else "crosscorpus"
     from emogram import console
     from emogram.crosscorpus import crosscorpus as judge_pairs
+    from emogram.engines import engine_named
 
     result = judge_pairs(
         found,
@@ -281,6 +290,7 @@ def crosscorpus(
         leave_one_out=leave_one_out,
         seeds=chosen,
         jobs=jobs,
+        engine=engine_named(engine, address),
         cache=cache_folder(cache, no_cache),
         progress=rich_progress(),
     )
