@@ -90,8 +90,8 @@ def connected(address: str | None = None) -> Iterator[Any]:
     try:
         yield ray
     finally:
+        ray.shutdown()  # writes what it held back
         ray._private.worker._worker_logs_enabled = True
-        ray.shutdown()
 
 
 def map_on_cluster(
