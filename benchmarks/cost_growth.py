@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -39,8 +40,7 @@ def run(arguments: argparse.Namespace) -> Table:
             for size in sizes[:2] if arguments.tiny else sizes:
                 runs = []
                 for _ in range(1 if arguments.tiny or size >= 100_000 else arguments.repeats):
-                    took = timed([sys.executable, "-m", "benchmarks.cost_growth", kind, str(size)])
-                    runs.append((json.loads(took.output.splitlines()[-1]), took.peak_mb))
+                    runs.append(here(kind, size) if arguments.tiny else in_a_process(kind, size))
                 seconds.append(min(one for one, _ in runs))
                 memory.append(max(peak for _, peak in runs))
                 print(f"{what}, {size} {unit}: {figure(seconds[-1])} s, {memory[-1]:.0f} MB", file=sys.stderr)
@@ -58,6 +58,25 @@ def run(arguments: argparse.Namespace) -> Table:
         "them; their own take 20 kB each.",
     )
     return Table("cost-growth", HEADER, rows, notes, tuple(growths))
+
+
+def in_a_process(kind: str, size: int) -> tuple[float, float]:
+    """Return processor seconds and peak MB of one size of one kind, in a process of its own."""
+    took = timed([sys.executable, "-m", "benchmarks.cost_growth", kind, str(size)])
+    return json.loads(took.output.splitlines()[-1]), took.peak_mb
+
+
+def here(kind: str, size: int) -> tuple[float, float]:
+    """Return the same of this process, whose memory is that of all sizes so far."""
+    return seconds_of(kind, size), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def seconds_of(kind: str, size: int) -> float:
+    """Return processor seconds of one size of one kind, what it needs made ready before."""
+    work = KINDS[kind][4](size)
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
 def readied(n_clips: int) -> Callable[[], object]:
@@ -170,7 +189,4 @@ KINDS = {
 }
 
 if __name__ == "__main__":
-    work = KINDS[sys.argv[1]][4](int(sys.argv[2]))
-    began = time.process_time()
-    work()
-    print(json.dumps(time.process_time() - began))
+    print(json.dumps(seconds_of(sys.argv[1], int(sys.argv[2]))))

@@ -100,6 +100,7 @@ def examples() -> list[tuple[str, str, object]]:
         "monitor": ("val_uar", "val_uar"),
         "precision": ("float32", "float32"),
         "init": ("runs/before", Path("runs/before")),
+        "teachers": ("a, b", (Path("a"), Path("b"))),
         "balance": ("corpus_label", "corpus_label"),
         "band_normalization": ("clip", "clip"),
         "split": ("random", "random"),
