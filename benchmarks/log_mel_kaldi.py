@@ -148,8 +148,9 @@ def _apart(theirs: FloatArray, ours: FloatArray) -> float:
 def _apart_of_kaldi(theirs: FloatArray, waveform: FloatArray) -> float:
     """Return the same for Kaldi's logarithms: its first window begins at the first sample, ours is centred on it."""
     # Frame k of Kaldi's is centred 200 samples after 160 k; so is our frame k + 1, 40 samples later in the waveform.
+    # The first of Kaldi's is left out, since the samples before that waveform are part of its window.
     late = CONFIG.win_length // 2 - CONFIG.hop_length
-    ours = log_mel(waveform[late:], CONFIG)[1:]
+    ours, theirs = log_mel(waveform[late:], CONFIG)[2:], theirs[1:]
     n_frames = min(len(ours), len(theirs))
     ours, decibels = ours[:n_frames], theirs[:n_frames] * np.float32(10.0 / np.log(10.0))
     loud = ours > LOUD_DB
