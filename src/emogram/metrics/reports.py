@@ -153,21 +153,22 @@ def _per_group(
         kinds["corpus"] = [clip.corpus or None for clip in clips]
     groups = {}
     for kind, names in kinds.items():
-        found = sorted({name for name in names if name}, key=_natural)
-        if found:
-            groups[kind] = {name: _group_scores(targets, probabilities, names, name) for name in found}
+        members: dict[str, list[int]] = {}
+        for place, name in enumerate(names):
+            if name:
+                members.setdefault(name, []).append(place)
+        if members:
+            found = sorted(members, key=_natural)
+            groups[kind] = {name: _group_scores(targets, probabilities, members[name]) for name in found}
     return groups
 
 
-def _group_scores(
-    targets: IntArray, probabilities: FloatArray, names: Sequence[str | None], name: str
-) -> dict[str, float]:
-    members = np.array([other == name for other in names])
+def _group_scores(targets: IntArray, probabilities: FloatArray, members: Sequence[int]) -> dict[str, float]:
     summary = summarise(confusion_matrix(targets[members], probabilities[members]))
     return {
         "uar": float(summary["uar"]),
         "accuracy": float(summary["accuracy"]),
-        "n_clips": int(members.sum()),
+        "n_clips": len(members),
     }
 
 
