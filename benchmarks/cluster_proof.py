@@ -179,7 +179,7 @@ def _speeds(
         for engine, found in sorted(speeds.items(), reverse=bool(number % 2)):
             out = folder / f"speed-{engine}-{number}"
             where = ["--address", started.address] if engine == "ray" else []
-            options = ["--engine", engine, *where, "--workers", str(workers), "--shard-files", "50"]
+            options = ["--engine", engine, *where, "--workers", str(workers), "--shard-files", "200"]
             _score(names, out, model, *options).check()
             markers = [(p.stat().st_mtime, json.loads(p.read_text())) for p in (out / "_emogram/committed").iterdir()]
             markers.sort(key=lambda pair: pair[0])
