@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from listeners import Listener
 
 from emogram import archive, engines
 from emogram.cluster import TRIES, connected, map_on_cluster
@@ -36,27 +37,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-class Listener(Progress):
-    """Keeps what is said and how far each task came."""
-
-    def __init__(self):
-        self.lines, self.steps, self.totals = [], {}, {}
-
-    def say(self, line):
-        self.lines.append(line)
-
-    @contextlib.contextmanager
-    def task(self, what, total, *, unit="clips"):
-        self.totals[what] = total
-        listener = self
-
-        class Count(Task):
-            def advance(self, steps=1, *, note=""):
-                listener.steps[what] = listener.steps.get(what, 0) + steps
-
-        yield Count()
 
 
 @pytest.fixture(scope="module")

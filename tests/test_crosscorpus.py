@@ -8,6 +8,7 @@ import statistics
 
 import numpy as np
 import pytest
+from listeners import Listener
 
 from emogram import crosscorpus as crossing
 from emogram import metrics
@@ -16,7 +17,6 @@ from emogram.classifier import Classifier
 from emogram.config import RunConfig, read_toml
 from emogram.crosscorpus import crosscorpus, restrict
 from emogram.errors import CorpusError, EmogramError, SettingsError
-from emogram.progress import Progress
 from emogram.records import Clip
 
 ALL = ("angry", "calm", "happy", "sad")
@@ -43,14 +43,6 @@ def corpora(voices_corpus):
 @pytest.fixture(scope="module")
 def config(settings_of):
     return settings_of(train={"epochs": 1}, split={"validation_speakers": [], "test_speakers": []})
-
-
-class Listener(Progress):
-    def __init__(self):
-        self.lines = []
-
-    def say(self, line):
-        self.lines.append(line)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from listeners import Listener
 
 from emogram import crossval as crossvalidation
 from emogram import jobs, metrics, protocols
@@ -20,7 +21,6 @@ from emogram.dataset import load_dataset
 from emogram.errors import EmogramError, SettingsError
 from emogram.evaluate import evaluate_predictions
 from emogram.judging import read_run
-from emogram.progress import Progress, Task
 from emogram.protocols import Fold, Protocol
 from emogram.splits import make_split
 from emogram.train import train
@@ -32,30 +32,6 @@ OWN = Protocol(
      Fold(test=("synthetic03", "synthetic04"), validation=("synthetic02",))),
     0.0, "own protocol: two folds by speaker",
 )  # fmt: skip
-
-
-class Listener(Progress):
-    """Keeps what is said and how far each task came; may cut in."""
-
-    def __init__(self, *, interrupt_at=None):
-        self.lines, self.steps, self.totals = [], {}, {}
-        self._interrupt_at = interrupt_at
-
-    def say(self, line):
-        self.lines.append(line)
-        if self._interrupt_at and line.startswith(self._interrupt_at):
-            raise KeyboardInterrupt
-
-    @contextlib.contextmanager
-    def task(self, what, total, *, unit="clips"):
-        self.totals[what] = total
-        listener = self
-
-        class Count(Task):
-            def advance(self, steps=1, *, note=""):
-                listener.steps[what] = listener.steps.get(what, 0) + steps
-
-        yield Count()
 
 
 @pytest.fixture(scope="module")

@@ -5,32 +5,12 @@ import functools
 import queue
 
 import pytest
+from listeners import Listener
 
 from emogram.errors import EmogramError
 from emogram.jobs import run_jobs
-from emogram.progress import Progress, Task
+from emogram.progress import Task
 from emogram.relay import relaying
-
-
-class Listener(Progress):
-    """Keeps what is said and how far each task came."""
-
-    def __init__(self):
-        self.lines, self.steps, self.totals = [], {}, {}
-
-    def say(self, line):
-        self.lines.append(line)
-
-    @contextlib.contextmanager
-    def task(self, what, total, *, unit="clips"):
-        self.totals[what] = total
-        listener = self
-
-        class Count(Task):
-            def advance(self, steps=1, *, note=""):
-                listener.steps[what] = listener.steps.get(what, 0) + steps
-
-        yield Count()
 
 
 def double(factor, progress, job):

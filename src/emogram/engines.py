@@ -33,19 +33,26 @@ class Engine(Protocol):
         ...
 
 
+def check_engine(name: str, address: str | None = None) -> None:
+    """Refuse an engine that there is not, and an address for one that has none.
+
+    Raises:
+        SettingsError: That is so.
+    """
+    if name not in ENGINES:
+        raise SettingsError(f"unknown engine '{name}'; expected one of {', '.join(ENGINES)}")
+    if address is not None and name != "ray":
+        raise SettingsError("an address is that of a Ray cluster; say --engine ray as well")
+
+
 def engine_named(name: str, address: str | None = None) -> Engine:
     """Return the engine of a name; `address` is that of a Ray cluster.
 
     Raises:
         SettingsError: There is no such engine, or it has no address.
     """
-    if name not in ENGINES:
-        raise SettingsError(f"unknown engine '{name}'; expected one of {', '.join(ENGINES)}")
-    if name == "ray":
-        return partial(on_ray, address=address)
-    if address is not None:
-        raise SettingsError("an address is that of a Ray cluster; say --engine ray as well")
-    return local
+    check_engine(name, address)
+    return partial(on_ray, address=address) if name == "ray" else local
 
 
 def local(

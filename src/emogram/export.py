@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from emogram.errors import ModelError
 from emogram.files import writing
+from emogram.parallel import child_environment
 
 if TYPE_CHECKING:
     import keras
@@ -203,10 +203,9 @@ def _export_elsewhere(network: keras.Model, file: Path) -> None:
         "import sys, pathlib, keras; from emogram.export import write_plain; "
         "write_plain(keras.saving.load_model(sys.argv[1], compile=False), pathlib.Path(sys.argv[2]))"
     )
-    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, "-c", code, str(saved), str(file)],
-        env={**os.environ, "KERAS_BACKEND": EXPORTS, "PYTHONPATH": os.pathsep.join(paths)},
+        env=child_environment(KERAS_BACKEND=EXPORTS),
         capture_output=True,
         text=True,
         check=False,

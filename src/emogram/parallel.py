@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import TypeVar
 
 from emogram.errors import EmogramError
@@ -25,6 +26,16 @@ def worker_count(workers: int | None = None) -> int:
     if workers is not None:
         return max(1, workers)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def child_environment(**variables: str) -> dict[str, str]:
+    """Return the environment for a Python process that is to import this package, whatever its folder.
+
+    Args:
+        variables: What it is to have besides, and before what stands here.
+    """
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def map_parallel(

@@ -18,7 +18,7 @@ from emogram.archive.scorer import Job
 from emogram.archive.shards import SUCCESS_FILE, ShardDone, committed, part_name
 from emogram.bundle import SHIPPED, open_bundle
 from emogram.config import ArchiveConfig
-from emogram.engines import ENGINES
+from emogram.engines import check_engine
 from emogram.errors import InputError, MissingExtraError, SettingsError
 from emogram.progress import SILENT, Progress
 
@@ -127,8 +127,7 @@ def score(
     number, of = part
     if not 1 <= number <= of:
         raise SettingsError(f"part {number} of {of}; parts count from 1, so the first of four is 1/4 and the last 4/4")
-    if engine not in ENGINES:
-        raise SettingsError(f"unknown engine '{engine}'; expected one of {', '.join(ENGINES)}")
+    check_engine(engine, address)
     if time_limit_s <= 0:
         raise SettingsError(f"time limit of {time_limit_s:g} s; expected more than 0")
     config = config or ArchiveConfig()
@@ -213,8 +212,6 @@ def _run(
         return on_ray.run_shards(
             job, plan, todo, address=address, workers=workers, tell=tell, should_stop=should_stop, progress=progress
         )
-    if address is not None:
-        raise SettingsError("an address is that of a Ray cluster; say --engine ray as well")
     from emogram.archive.local import run_shards
 
     return run_shards(job, plan, todo, workers=workers, tell=tell, should_stop=should_stop)

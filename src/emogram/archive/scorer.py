@@ -17,14 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
-import emogram
 from emogram.archive.inputs import Input
 from emogram.archive.scoring import Answer, failed
 from emogram.config import ArchiveConfig
 from emogram.errors import EmogramError, ModelError
+from emogram.parallel import child_environment
 
 TRIES = (
     2  # a file at which the process dies so often has an error; once may be another's fault, as when memory is short
@@ -165,10 +164,8 @@ class _Process:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `end`)
         # Made when there is something to copy, and deleted here, since the process may not live to do so.
         self._folder = os.path.join(tempfile.gettempdir(), f"emogram-score-{secrets.token_hex(8)}")  # noqa: PTH118
-        here = str(Path(emogram.__file__).parents[1])
-        paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
         # One numerical thread, unless the user says otherwise: the processes fill the processors by themselves.
-        environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        environment = child_environment(OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "emogram.archive.worker"],
             stdin=subprocess.PIPE,
