@@ -176,6 +176,38 @@ class ArchiveConfig(Settings):
         return self
 
 
+class ServeConfig(Settings):
+    """What a service offers, and the bounds within which it works."""
+
+    host: str = Field("127.0.0.1", description="Address to listen at; 0.0.0.0 lets other machines in.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen at; 0 takes a free one.")
+    token: str | None = Field(None, min_length=8, description="Secret that every request must carry; unset: none.")
+    origins: tuple[str, ...] = Field(
+        (), description="Other sites whose pages may use the service, such as https://example.org."
+    )
+    hosts: tuple[str, ...] = Field((), description="Names, beside the address, under which browsers may reach it.")
+    workers: int | None = Field(
+        None, ge=1, description="Processes that decode; unset: one for each processor of the machine."
+    )
+    worker_memory_mb: int = Field(1024, ge=256, description="Memory that each of them may take.")
+    clip_time_limit_s: float = Field(20.0, gt=0.0, le=600.0, description="Longest that reading one clip may take.")
+    max_clip_mb: float = Field(32.0, gt=0.0, description="Largest upload of a clip.")
+    max_clip_s: float = Field(60.0, gt=0.0, le=600.0, description="Longest clip; longer sound is a job.")
+    max_queue: int = Field(64, ge=1, description="Clips that may wait for their turn; more are told to come again.")
+    max_batch: int = Field(16, ge=1, le=1024, description="Clips scored at once.")
+    max_wait_ms: float = Field(2.0, ge=0.0, le=1000.0, description="Longest that a clip waits for others to join it.")
+    max_job_mb: float = Field(2048.0, gt=0.0, description="Largest upload of a job.")
+    max_jobs: int = Field(100, ge=1, description="Jobs that may wait for their turn.")
+    job_workers: int = Field(1, ge=1, description="Jobs that are worked on at once.")
+    job_time_limit_s: float = Field(6 * 3600.0, gt=0.0, description="Longest that one job may take.")
+    keep_hours: float = Field(24.0, gt=0.0, description="How long a finished job, its sound and its result are kept.")
+    max_stored_mb: float = Field(20480.0, gt=0.0, description="Most that all jobs may take on the disk.")
+    max_streams: int = Field(32, ge=1, description="Live streams at once.")
+    max_stream_s: float = Field(4 * 3600.0, gt=0.0, description="Longest live stream.")
+    idle_s: float = Field(60.0, gt=0.0, description="Seconds after which a client that says nothing is let go.")
+    drain_s: float = Field(30.0, ge=0.0, description="Seconds that what is in flight has to finish after SIGTERM.")
+
+
 class AugmentConfig(Settings):
     """How far spectrograms are changed while training. 0 switches a change off; all are drawn anew for each sample."""
 

@@ -1,0 +1,33 @@
+"""Whether the service lives, whether it takes work, and which models it has."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+
+from emogram.serve.models import model_dict
+from emogram.serve.problems import Problem
+from emogram.serve.service import Service, service_of
+
+router = APIRouter()
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """Tell that the process lives."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(service: Annotated[Service, Depends(service_of)]) -> dict[str, str]:
+    """Tell whether new work is taken."""
+    if service.draining:
+        raise Problem("draining", "the service is ending and takes no new work", retry_after_s=5.0)
+    return {"status": "ready"}
+
+
+@router.get("/v1/models")
+async def models(service: Annotated[Service, Depends(service_of)]) -> dict[str, Any]:
+    """List the models, the one that answers by default first."""
+    return {"models": [model_dict(each) for each in service.models]}

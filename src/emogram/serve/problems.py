@@ -1,0 +1,54 @@
+"""What goes wrong in a request, as one shape: {"type": "error", "code", "message", "request_id"}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emogram.errors import EmogramError
+
+# Of errors that know their kind; every other input that cannot be used is 422.
+STATUS = {
+    "bad_request": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "wrong_method": 405,
+    "slow_upload": 408,
+    "not_ready": 409,
+    "gone": 410,
+    "too_large": 413,
+    "too_long": 413,
+    "wrong_content_type": 415,
+    "bad_parameter": 422,
+    "busy": 429,
+    "internal": 500,
+    "draining": 503,
+    "overloaded": 503,
+    "disk_full": 507,
+}
+UNUSABLE = 422
+
+
+class Problem(EmogramError):
+    """A request that is not answered as asked.
+
+    Attributes:
+        code: One of `STATUS`.
+        retry_after_s: When to come again; None where that would not help.
+    """
+
+    def __init__(self, code: str, message: str, *, retry_after_s: float | None = None) -> None:
+        """Say of which kind it is and what is wrong."""
+        super().__init__(message)
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+
+def status_of(code: str) -> int:
+    """Return the HTTP status of a code, of `STATUS` or of an `EmogramError`."""
+    return STATUS.get(code, UNUSABLE)
+
+
+def error_dict(code: str, message: str, request_id: str) -> dict[str, Any]:
+    """Return an error as every door of the service words it."""
+    return {"type": "error", "code": code, "message": message, "request_id": request_id}
