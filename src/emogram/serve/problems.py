@@ -29,7 +29,7 @@ STATUS = {
 UNUSABLE = 422
 
 
-class Problem(EmogramError):
+class Problem(EmogramError):  # noqa: N818 (not all of them are errors of ours)
     """A request that is not answered as asked.
 
     Attributes:
