@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,31 @@ SHIFT_SPAN_FRAMES = 8
 
 # Single-precision softmax over a few labels sums to 1 within 1e-6; whatever is this far off is no softmax.
 MAX_SUM_ERROR = 1e-3
+
+
+@dataclass(frozen=True)
+class Heard:
+    """All that is asked of a clip before the network answers; made by `hear`, which needs no loaded model.
+
+    Attributes:
+        inputs: What `features.model_inputs` gives.
+        speech_share: Share of the clip in which somebody speaks, 0 to 1; None where nobody looked.
+    """
+
+    inputs: Mapping[str, FloatArray]
+    speech_share: float | None
+
+
+def hear(waveform: audio.Waveform, config: SpectrogramConfig, *, check: bool) -> Heard:
+    """Prepare a waveform for a network; raises as `Classifier.predict`.
+
+    Args:
+        waveform: Shape (n_samples,), as `audio.load_audio` returns it at `config.sample_rate`.
+        config: The model's.
+        check: As for `Classifier.predict`.
+    """
+    inputs = features.model_inputs(waveform, config)
+    return Heard(inputs, speech.speech_share(waveform, config.sample_rate) if check else None)
 
 
 class Classifier:
@@ -254,29 +279,46 @@ class Classifier:
     def _predict(self, inputs: Mapping[str, FloatArray]) -> Prediction:
         return self.prediction_from(self.probabilities({k: v[np.newaxis] for k, v in inputs.items()})[0])
 
+    def answers(self, clips: Sequence[Heard]) -> list[Prediction]:
+        """Tell the emotions of clips of equal length in one run of the network.
+
+        Args:
+            clips: At least one; the inputs of all have one shape.
+
+        Raises:
+            ModelError: The inputs do not fit the model, or it gives no probabilities.
+        """
+        batch = {name: np.stack([clip.inputs[name] for clip in clips]) for name in clips[0].inputs}
+        if all(clip.speech_share is None for clip in clips):
+            return [self.prediction_from(row) for row in self.probabilities(batch)]
+        probabilities, embeddings = self._probabilities_and_embeddings(batch)
+        return [
+            self._checked(self.prediction_from(row), clip.speech_share, None if embeddings is None else embeddings[n])
+            for n, (clip, row) in enumerate(zip(clips, probabilities, strict=True))
+        ]
+
     def _predict_sound(self, waveform: audio.Waveform, *, name: str, check: bool) -> Prediction:
-        config = self._sound_config(name)
-        inputs = features.model_inputs(waveform, config)
-        if not check:
-            return self._predict(inputs)
-        prediction, embedding = self._predict_with_embedding(inputs)
-        share = speech.speech_share(waveform, config.sample_rate)
+        return self.answers([hear(waveform, self._sound_config(name), check=check)])[0]
+
+    def _checked(self, prediction: Prediction, share: float | None, embedding: Embeddings | None) -> Prediction:
+        """Fill in what looking at the clip itself told."""
+        if share is None:
+            return prediction
         warnings = [] if share >= speech.MIN_SHARE else [f"no speech found (in {share:.0%} of the clip)"]
         if self._familiar is not None and embedding is not None:
             warnings += filter(None, [self._familiar.warning(embedding)])
         return replace(prediction, speech_share=share, warnings=tuple(warnings))
 
-    def _predict_with_embedding(self, inputs: Mapping[str, FloatArray]) -> tuple[Prediction, Embeddings | None]:
-        """Return the answer on one clip and its embedding, shape (n_values,), where that is of use."""
-        batch = {name: values[np.newaxis] for name, values in inputs.items()}
+    def _probabilities_and_embeddings(self, batch: Mapping[str, FloatArray]) -> tuple[Probabilities, Embeddings | None]:
+        """Return the answers and, where that is of use, the embeddings, shape (n_clips, n_values)."""
         if self._familiar is None:
-            return self.prediction_from(self.probabilities(batch)[0]), None
+            return self.probabilities(batch), None
         if self.shifts > 1 or len(self._session.get_outputs()) < 2:
-            return self.prediction_from(self.probabilities(batch)[0]), self.embeddings(batch)[0]
+            return self.probabilities(batch), self.embeddings(batch)
         # Both in one run, which takes as long as one of them.
         raw, embeddings = self._run([self._session.get_outputs()[0].name, EMBEDDING], self._feed(batch))
-        self._check_output(raw, n_clips=1)
-        return self.prediction_from(soften(raw, self.info.temperature)[0]), embeddings[0]
+        self._check_output(raw, n_clips=len(batch["spectrogram"]))
+        return soften(raw, self.info.temperature), embeddings
 
     def _guarded(self, clip: Clip, check: bool) -> Prediction | EmogramError:
         try:

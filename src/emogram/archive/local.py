@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 
 from emogram.archive.plan import Plan
-from emogram.archive.scorer import Job, Scorer, Stopped
+from emogram.archive.scorer import Job, Scorer
 from emogram.archive.shards import ShardDone, score_shard
 from emogram.parallel import worker_count
+from emogram.watched import Stopped
 
 _LOOK_S = 0.25  # an interrupt must not wait for a shard
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -27,11 +28,20 @@ def create_app(models: Sequence[Classifier], config: ServeConfig | None = None) 
     Raises:
         SettingsError: A model cannot be served.
     """
-    app = FastAPI(title="emogram", version=__version__)
+    app = FastAPI(title="emogram", version=__version__, lifespan=_lifespan)
     app.state.service = Service(Models(models), config or ServeConfig())
     app.include_router(health.router)
     app.add_exception_handler(EmogramError, _answer)
     return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with contextlib.AsyncExitStack() as stack:
+        for part in app.state.service.parts:
+            stack.push_async_callback(part.stop)  # also where it starts only half
+            await part.start()
+        yield
 
 
 async def _answer(request: Request, error: Exception) -> JSONResponse:

@@ -1,0 +1,47 @@
+"""A running service for tests: a real server on a free port of this machine, in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+
+@contextlib.contextmanager
+def running(app: FastAPI, **options: Any) -> Iterator[str]:
+    """Run an application and give its address, such as "http://127.0.0.1:40001"; ends it cleanly.
+
+    Args:
+        app: As `create_app` makes it.
+        options: Further ones of `uvicorn.Config`.
+    """
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=0,
+        **{
+            "lifespan": "on",
+            "log_level": "warning",
+            "ws": "websockets-sansio",
+            "timeout_graceful_shutdown": 5,
+            **options,
+        },
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        until = time.monotonic() + 60.0
+        while not server.started:
+            assert thread.is_alive() and time.monotonic() < until, "the service did not start"
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30.0)
+        assert not thread.is_alive(), "the service did not end"
