@@ -19,8 +19,9 @@ SOURCE = Path(emogram.__file__).parent
 
 # DESIGN.md, "The house": a module imports only from those that stand before it here.
 FLOORS = (
-    "errors", "config", "records", "files", "progress", "parallel", "relay", "cluster", "engines", "watched",
-    "protocols", "audio", "fourier", "silero", "speech", "recordings", "turns", "degrade", "voices", "periodicity", "spectrogram",
+    "errors", "config", "records", "files", "progress", "parallel", "relay", "cluster", "engines", "protocols",
+    "watched",
+    "audio", "fourier", "silero", "speech", "recordings", "turns", "degrade", "voices", "periodicity", "spectrogram",
     "features", "corpora", "pictures", "dataset", "leaks", "splits", "copies", "joined", "balance", "augment",
     "backend", "devices", "losses", "network", "fused", "optimizers", "batches",
     "metrics", "calibration", "adapt", "familiar", "overview", "plots", "bundle", "card", "lineage", "pretraining",

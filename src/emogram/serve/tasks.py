@@ -1,4 +1,4 @@
-"""What the processes that decode can be asked for: sound in, numbers out. A new one is a function and a line in `TASKS`.
+"""What the processes that decode can be asked for: sound in, numbers out. A new one is a function and a line in TASKS.
 
 A task takes the models at hand and plain values, and returns an `Answer`. It raises `EmogramError` where the sound
 cannot be used; of "path" and "name" among its values, the error names the file by the latter.
