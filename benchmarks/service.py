@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from benchmarks.clients import Load
 from benchmarks.corpus import chosen, copies, sound
@@ -152,7 +153,7 @@ def serving(*options: str) -> Iterator[Running]:
         line = process.stdout.readline()
         if not line:
             raise EmogramError(f"`emogram serve` ended with exit code {process.wait(START_S)}")
-        yield Running(int(json.loads(line)["port"]), process.pid)
+        yield Running(urlsplit(json.loads(line)["url"]).port or 80, process.pid)
     finally:
         process.terminate()
         process.wait(START_S)
@@ -160,15 +161,8 @@ def serving(*options: str) -> Iterator[Running]:
 
 def predicted(names: Path, model: str) -> Took:
     """Return what predicting takes once the model is loaded, by as many threads as there are processors."""
-    timing = (
-        "import json, resource, sys, time; from pathlib import Path; import emogram; from emogram.records import Clip\n"
-        "model = emogram.load(sys.argv[2]); clips = [Clip(Path(n)) for n in Path(sys.argv[1]).read_text().split('\\n')[:-1]]\n"
-        "list(model.predict_many(clips[:8], check=True)); wall, cpu = time.perf_counter(), time.process_time()\n"
-        "n = sum(hasattr(said, 'label') for _, said in model.predict_many(clips, check=True)); assert n == len(clips)\n"
-        "print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]))"
-    )
-    took = timed([sys.executable, "-c", timing, names, model], environment={"OMP_NUM_THREADS": "1"})
-    return Took(*json.loads(took.output))
+    words = [sys.executable, "-m", "benchmarks.predicting", names, model]
+    return Took(*json.loads(timed(words, environment={"OMP_NUM_THREADS": "1"}).output))
 
 
 def _scores(answer: Any) -> dict[str, float]:
