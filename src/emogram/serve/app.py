@@ -21,6 +21,8 @@ from emogram.serve.guard import HEALTH, Guard
 from emogram.serve.models import Models
 from emogram.serve.refusals import refusal
 from emogram.serve.service import Service
+from emogram.serve.stream import routes as stream
+from emogram.serve.stream import vosk
 
 
 def create_app(models: Sequence[Classifier], config: ServeConfig | None = None) -> FastAPI:
@@ -50,6 +52,8 @@ def create_app(models: Sequence[Classifier], config: ServeConfig | None = None) 
     app.include_router(clips.router)
     app.include_router(metrics.router)
     app.include_router(docs.router)
+    app.include_router(stream.router)
+    app.include_router(vosk.router)
     for kind in (EmogramError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
     return app
