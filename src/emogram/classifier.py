@@ -49,7 +49,7 @@ class Heard:
         speech_share: Share of the clip in which somebody speaks, 0 to 1; None where nobody looked.
     """
 
-    inputs: Mapping[str, FloatArray]
+    inputs: Mapping[str, npt.NDArray[np.floating[Any]]]
     speech_share: float | None
 
 
@@ -288,7 +288,7 @@ class Classifier:
         Raises:
             ModelError: The inputs do not fit the model, or it gives no probabilities.
         """
-        batch = {name: np.stack([clip.inputs[name] for clip in clips]) for name in clips[0].inputs}
+        batch = self._feed({name: np.stack([clip.inputs[name] for clip in clips]) for name in clips[0].inputs})
         if all(clip.speech_share is None for clip in clips):
             return [self.prediction_from(row) for row in self.probabilities(batch)]
         probabilities, embeddings = self._probabilities_and_embeddings(batch)
@@ -316,7 +316,7 @@ class Classifier:
         if self.shifts > 1 or len(self._session.get_outputs()) < 2:
             return self.probabilities(batch), self.embeddings(batch)
         # Both in one run, which takes as long as one of them.
-        raw, embeddings = self._run([self._session.get_outputs()[0].name, EMBEDDING], self._feed(batch))
+        raw, embeddings = self._run([self._session.get_outputs()[0].name, EMBEDDING], batch)
         self._check_output(raw, n_clips=len(batch["spectrogram"]))
         return soften(raw, self.info.temperature), embeddings
 

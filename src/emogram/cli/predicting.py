@@ -157,27 +157,19 @@ def _result(clip: Clip, prediction: Prediction, classifier: Classifier) -> dict[
     """Return one line of `--json`."""
     from emogram import audio
     from emogram.spectrogram import PICTURE_SUFFIXES
-    from emogram.writers import result_dict
+    from emogram.writers import clip_dict, result_dict
 
-    info, sha256 = classifier.info, classifier.sha256
+    info = classifier.info
     if info.spectrogram is None or clip.path.suffix.lower() in PICTURE_SUFFIXES:
-        return result_dict(prediction, path=clip.path, info=info, sha256=sha256)
+        return result_dict(prediction, path=clip.path, info=info, sha256=classifier.sha256)
     duration_s, sample_rate, channels = audio.probe(clip.path)
-    warnings = []
-    if sample_rate < 2 * info.spectrogram.f_max_hz:
-        warnings.append(
-            f"sampled at {sample_rate} Hz, which holds nothing above {sample_rate / 2:g} Hz, and the model listens up "
-            f"to {info.spectrogram.f_max_hz:g} Hz; expect more errors"
-        )
-    return result_dict(
+    return clip_dict(
         prediction,
+        classifier,
         path=clip.path,
-        info=info,
-        sha256=sha256,
         duration_ms=None if duration_s is None else round(1000 * duration_s),
         sample_rate=sample_rate,
         channels=channels,
-        warnings=warnings,
     )
 
 

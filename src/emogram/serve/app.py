@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
 
 from emogram import __version__
 from emogram.classifier import Classifier
 from emogram.config import ServeConfig
 from emogram.errors import EmogramError
-from emogram.serve import health
+from emogram.serve import clips, docs, health, metrics
+from emogram.serve.guard import HEALTH, Guard
 from emogram.serve.models import Models
-from emogram.serve.problems import Problem, error_dict, status_of
+from emogram.serve.refusals import refusal
 from emogram.serve.service import Service
 
 
@@ -28,11 +33,38 @@ def create_app(models: Sequence[Classifier], config: ServeConfig | None = None) 
     Raises:
         SettingsError: A model cannot be served.
     """
-    app = FastAPI(title="emogram", version=__version__, lifespan=_lifespan)
-    app.state.service = Service(Models(models), config or ServeConfig())
+    service = Service(Models(models), config or ServeConfig())
+    app = FastAPI(
+        title="emogram",
+        summary="Speech emotion recognition: clips, long recordings and live sound.",
+        version=__version__,
+        lifespan=_lifespan,
+        docs_url=None,  # FastAPI's own pages load scripts from the network
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    app.openapi = partial(_described, app)  # type: ignore[method-assign]
+    app.add_middleware(Guard, service=service)
     app.include_router(health.router)
-    app.add_exception_handler(EmogramError, _answer)
+    app.include_router(clips.router)
+    app.include_router(metrics.router)
+    app.include_router(docs.router)
+    for kind in (EmogramError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, _answer)
     return app
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI description, with the token, which the guard asks for and no route."""
+    if app.openapi_schema is None:
+        app.openapi_schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        scheme = {"type": "http", "scheme": "bearer", "description": "Where the service has a token."}
+        app.openapi_schema.setdefault("components", {})["securitySchemes"] = {"token": scheme}
+        app.openapi_schema["security"] = [{"token": []}, {}]
+        for path in HEALTH:
+            app.openapi_schema["paths"][path]["get"]["security"] = []
+    return app.openapi_schema
 
 
 @contextlib.asynccontextmanager
@@ -44,10 +76,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-async def _answer(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, EmogramError), "it is registered for these"
-    headers = {}
-    if isinstance(error, Problem) and error.retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
-    body = error_dict(error.code, str(error), getattr(request.state, "request_id", ""))
-    return JSONResponse(body, status_of(error.code), headers)
+async def _answer(request: Request, error: Exception) -> Response:
+    return refusal(error, request)

@@ -4,13 +4,45 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
+import secrets
+import time
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from emogram.serve.problems import Problem
+from emogram.serve.refusals import refusal
 from emogram.serve.service import Service
 
 TOKEN_PROTOCOL = "bearer."  # before the token among the subprotocols of a WebSocket, for browsers cannot set headers
+
+MAX_OPEN = 512  # requests and WebSockets at once; each takes a file descriptor, of which a process has 1024
+HEALTH = frozenset({"/healthz", "/readyz"})  # for probes, which know neither names nor tokens
+# What a browser opens before it could be told a token: the page and what it is made of. None of it tells a secret.
+FREE = frozenset({"/", "/card", "/docs", "/openapi.json", "/favicon.ico"})
+FREE_FOLDER = "/page/"
+
+# Of answers that do not say otherwise, as the page does.
+SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",  # what people say is nobody's to keep
+}
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Range, X-Request-ID",
+    "Access-Control-Max-Age": "600",
+}
+EXPOSED = "Content-Disposition, Location, Retry-After, X-Request-ID"
 
 
 def token_fits(service: Service, connection: HTTPConnection) -> bool:
@@ -74,3 +106,119 @@ def _host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+@dataclass
+class Guard:
+    """What every request and every WebSocket passes first, and every answer last.
+
+    Attributes:
+        app: What is guarded.
+        service: The service.
+    """
+
+    app: ASGIApp
+    service: Service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or pass on; count and time; put a request id and headers of security on each answer."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        connection = HTTPConnection(scope)
+        scope.setdefault("state", {})["request_id"] = _request_id(connection)
+        method = scope.get("method", "WEBSOCKET")
+        answer = _Answer(self.service, connection, send)
+        begun = time.perf_counter()
+        counts = scope["path"] not in HEALTH
+        self.service.n_open += counts
+        try:
+            refused = self._refused(connection, method)
+            if refused is not None:
+                await refused(scope, receive, answer.send)
+                return
+            await self.app(scope, receive, answer.send)
+        except Exception as error:
+            response = refusal(error, connection)  # logs it
+            if answer.status is None and scope["type"] == "http":
+                await response(scope, receive, answer.send)
+        finally:
+            self.service.n_open -= counts
+            route = getattr(scope.get("route"), "path", "other")
+            self.service.metrics.answered(route, method, answer.status or 499, time.perf_counter() - begun)
+
+    def _refused(self, connection: HTTPConnection, method: str) -> ASGIApp | None:
+        """Return the answer to a request that goes no further; None where it may."""
+        path = connection.scope["path"]
+        if path in HEALTH:
+            return None
+        try:
+            self._check(connection, method)
+        except Problem as problem:
+            return _denial(refusal(problem, connection), connection)
+        asked = connection.headers.get("access-control-request-method")
+        if method == "OPTIONS" and asked is not None and "origin" in connection.headers:
+            return Response(status_code=204, headers=PREFLIGHT)
+        if not (path in FREE or path.startswith(FREE_FOLDER) or token_fits(self.service, connection)):
+            missing = Problem("unauthorized", "send the token of this service as 'Authorization: Bearer TOKEN'")
+            response = refusal(missing, connection)
+            response.headers["WWW-Authenticate"] = "Bearer"
+            return _denial(response, connection)
+        return None
+
+    def _check(self, connection: HTTPConnection, method: str) -> None:
+        if not host_fits(self.service, connection):
+            host = connection.headers.get("host", "")[:100]
+            raise Problem("forbidden", f"the service is not called '{host}'; see its setting 'hosts'")
+        if not origin_fits(self.service, connection):
+            origin = connection.headers.get("origin", "another site")[:100]
+            raise Problem("forbidden", f"pages of {origin} may not use this service; see its setting 'origins'")
+        if self.service.draining and method not in ("GET", "HEAD", "OPTIONS"):
+            raise Problem("draining", "the service is ending and takes no new work", retry_after_s=5.0)
+        if self.service.n_open > MAX_OPEN:
+            raise Problem("overloaded", "too many connections at once; come again", retry_after_s=1.0)
+
+
+class _Answer:
+    """Looks at the status of an answer on its way, and completes its headers."""
+
+    def __init__(self, service: Service, connection: HTTPConnection, send: Send) -> None:
+        self.status: int | None = None
+        self._send = send
+        self._headers = {**SECURITY, "X-Request-ID": connection.scope["state"]["request_id"]}
+        origin = connection.headers.get("origin")
+        if origin is not None and origin in service.config.origins:
+            self._headers |= {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED}
+        if service.config.origins:
+            self._headers["Vary"] = "Origin"
+
+    async def send(self, message: Message) -> None:
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            self.status = message["status"]
+            headers = MutableHeaders(raw=message.setdefault("headers", []))
+            for name, value in self._headers.items():
+                headers.setdefault(name, value)
+        elif message["type"] == "websocket.accept":
+            self.status = 101
+        await self._send(message)
+
+
+def _denial(response: Response, connection: HTTPConnection) -> ASGIApp:
+    """Return what refuses a connection: the response, also before a WebSocket is accepted."""
+    if connection.scope["type"] == "http":
+        return response
+
+    async def deny(scope: Scope, receive: Receive, send: Send) -> None:
+        if "websocket.http.response" in scope.get("extensions", {}):
+            start = {"status": response.status_code, "headers": response.raw_headers}
+            await send({"type": "websocket.http.response.start", **start})
+            await send({"type": "websocket.http.response.body", "body": bytes(response.body)})
+        else:
+            await send({"type": "websocket.close", "code": 4401 if response.status_code == 401 else 4403})
+
+    return deny
+
+
+def _request_id(connection: HTTPConnection) -> str:
+    given = connection.headers.get("x-request-id", "")
+    return given if re.fullmatch(r"[\w.:-]{1,64}", given, re.ASCII) else secrets.token_hex(8)

@@ -22,6 +22,8 @@ STATUS = {
     "bad_parameter": 422,
     "busy": 429,
     "internal": 500,
+    "failed": 500,  # of errors that say no more than that
+    "model": 500,  # a request cannot name a model that is not there
     "draining": 503,
     "overloaded": 503,
     "disk_full": 507,

@@ -9,7 +9,10 @@ from typing import Protocol, cast
 from starlette.requests import HTTPConnection
 
 from emogram.config import ServeConfig
+from emogram.serve.batching import Batcher
+from emogram.serve.metrics import Metrics
 from emogram.serve.models import Models
+from emogram.serve.uploads import UploadFolder
 from emogram.serve.workers import Workers
 
 
@@ -30,22 +33,39 @@ class Service:
     Attributes:
         models: The models that answer.
         config: What it offers, and its bounds.
+        uploads: Where what clients send lies while it is worked on.
         workers: The processes that decode.
+        batcher: What scores clips.
+        metrics: What is counted, for those who watch the service.
+        n_open: Requests and WebSockets that are being answered now, questions of health left out.
         ending: Set once it is told to end: nothing new is begun, and what is in flight finishes.
     """
 
     models: Models
     config: ServeConfig
+    metrics: Metrics = field(init=False)
+    uploads: UploadFolder = field(init=False)
     workers: Workers = field(init=False)
+    batcher: Batcher = field(init=False)
     ending: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    n_open: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
+        self.metrics = Metrics(self.models)
+        self.uploads = UploadFolder(2 * self.config.max_queue)
         self.workers = Workers(list(self.models), self.config)
+        self.batcher = Batcher(self.config, told=self.metrics.batch.observe)
+        self.metrics.watch("emogram_queue_clips", "Clips that wait to be read.", self.workers.n_waiting)
+        self.metrics.watch("emogram_queue_scoring", "Clips that wait for the network.", lambda: self.batcher.n_waiting)
+        self.metrics.watch(
+            "emogram_worker_ends", "Processes that were ended, by why.", lambda: self.workers.counts, label="why"
+        )
+        self.metrics.watch("emogram_worker_bytes", "Memory of the processes that decode.", self.workers.n_bytes)
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """What is started with the service, in this order, and stopped in the opposite one."""
-        return (self.workers,)
+        return (self.uploads, self.workers, self.batcher)
 
     @property
     def draining(self) -> bool:

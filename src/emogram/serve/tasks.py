@@ -79,7 +79,8 @@ def clip(models: ModelsAtHand, values: dict[str, Any]) -> Answer:
         values: "path", "model", "check", and "max_s", the longest that a clip may last in seconds.
 
     Returns:
-        "speech_share", "duration_ms", "sample_rate" and "channels", and the inputs of the model as arrays.
+        "speech_share", "duration_ms" (null where the header does not tell), "heard_s", "sample_rate" and "channels",
+        and the inputs of the model as arrays.
     """
     from emogram import audio
 
@@ -91,6 +92,7 @@ def clip(models: ModelsAtHand, values: dict[str, Any]) -> Answer:
     heard = hear(waveform, config, check=values["check"])
     head = {
         "speech_share": heard.speech_share,
+        "heard_s": waveform.size / config.sample_rate,
         "duration_ms": None if duration_s is None else round(1000 * duration_s),
         "sample_rate": sample_rate,
         "channels": channels,

@@ -10,13 +10,14 @@ import contextlib
 import errno
 import re
 import secrets
+import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from emogram.recordings import RECORDING_SUFFIXES
 from emogram.serve.problems import Problem
@@ -32,8 +33,7 @@ FORM_OVERHEAD = 2**16  # boundaries, headers and text around a file
 MAX_FIELDS = 32
 MAX_FIELD_BYTES = 4096
 MAX_NAME = 200  # characters
-# What is still on its way is taken in for a moment when a body is refused, so that the client reads the answer.
-LINGER_S = 1.0
+LINGER_S = 1.0  # after a refusal, for the client to be ready for it
 LINGER_BYTES = 2**21
 
 
@@ -50,6 +50,46 @@ class Upload:
     path: Path
     name: str
     fields: Mapping[str, str]
+
+
+class UploadFolder:
+    """Where uploads lie while they are worked on: a private folder that goes with the service.
+
+    Attributes:
+        path: The folder, once the service began.
+    """
+
+    path: Path
+
+    def __init__(self, most: int) -> None:
+        """Prepare for so many uploads at once."""
+        self._most = most
+        self._n_inside = 0
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """Take a place among those whose uploads are on their way.
+
+        Raises:
+            Problem: There is none ("busy").
+        """
+        if self._n_inside >= self._most:
+            raise Problem("busy", "too many uploads at once; come again", retry_after_s=1.0)
+        self._n_inside += 1
+        try:
+            yield
+        finally:
+            self._n_inside -= 1
+
+    async def start(self) -> None:
+        """Make the folder."""
+        self._folder = tempfile.TemporaryDirectory(prefix="emogram-serve-")
+        self.path = Path(self._folder.name)
+
+    async def stop(self) -> None:
+        """Remove the folder and all that is in it."""
+        if hasattr(self, "_folder"):
+            await asyncio.to_thread(self._folder.cleanup)
 
 
 async def receive(request: Request, folder: Path, max_bytes: float) -> Upload:
@@ -78,7 +118,7 @@ async def receive(request: Request, folder: Path, max_bytes: float) -> Upload:
     _check_stated(request, most)
     name = safe_name(request.query_params.get("name", ""))
     part = folder / f"{secrets.token_hex(16)}.part"
-    body = _counted(request, most)
+    body = _Body(request, most)
     try:
         with part.open("xb") as file:
             if is_form:
@@ -101,15 +141,14 @@ async def receive(request: Request, folder: Path, max_bytes: float) -> Upload:
         return Upload(path, name, fields)
     except Problem as problem:
         if problem.code != "slow_upload":
-            await _linger(request)
+            await body.linger()
         raise
     except OSError as error:
-        await _linger(request)
+        await body.linger()
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise Problem("disk_full", "no room for this file; come again later", retry_after_s=60.0) from None
         raise
     finally:
-        await body.aclose()  # type: ignore[attr-defined]
         part.unlink(missing_ok=True)
 
 
@@ -130,40 +169,42 @@ def _too_large(most: int) -> Problem:
     return Problem("too_large", f"more than the {most / 1e6:.3g} MB that may be sent here")
 
 
-async def _counted(request: Request, most: int) -> AsyncIterator[bytes]:
-    """Yield a body as it comes, and raise where it is too large or too slow."""
-    begun = time.monotonic()
-    n_bytes = 0
-    stream = request.stream()
-    try:
-        while True:
-            left_s = begun + HEAD_START_S + n_bytes / MIN_BYTES_PER_S - time.monotonic()
+class _Body:
+    """The body of a request as it comes, counted and timed."""
+
+    def __init__(self, request: Request, most: int) -> None:
+        self._receive, self._most = request.receive, most
+        self._begun = time.monotonic()
+        self._n_bytes = 0
+        self._is_whole = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while not self._is_whole:
+            left_s = self._begun + HEAD_START_S + self._n_bytes / MIN_BYTES_PER_S - time.monotonic()
             try:
                 async with asyncio.timeout(max(0.0, min(IDLE_S, left_s))):
-                    chunk = await anext(stream)
-            except StopAsyncIteration:
-                return
+                    message = await self._receive()
             except TimeoutError:
-                raise Problem("slow_upload", f"the body came too slowly ({n_bytes} bytes of it)") from None
-            except ClientDisconnect:
-                raise Problem("bad_request", f"the body was cut off after {n_bytes} bytes") from None
-            n_bytes += len(chunk)
-            if n_bytes > most:
-                raise _too_large(most)
+                raise Problem("slow_upload", f"the body came too slowly ({self._n_bytes} bytes of it)") from None
+            if message["type"] != "http.request":
+                self._is_whole = True
+                raise Problem("bad_request", f"the body was cut off after {self._n_bytes} bytes")
+            chunk: bytes = message.get("body", b"")
+            self._is_whole = not message.get("more_body", False)
+            self._n_bytes += len(chunk)
+            if self._n_bytes > self._most:
+                raise _too_large(self._most)
             yield chunk
-    finally:
-        await stream.aclose()
 
-
-async def _linger(request: Request) -> None:
-    n_bytes = 0
-    with contextlib.suppress(TimeoutError, RuntimeError):
-        async with asyncio.timeout(LINGER_S):
-            while n_bytes < LINGER_BYTES:
-                message = await request.receive()
-                n_bytes += len(message.get("body", b""))
-                if message["type"] != "http.request" or not message.get("more_body"):
-                    return
+    async def linger(self) -> None:
+        """Take in for a moment what is still on its way, so that the client reads why its body is refused."""
+        n_bytes = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while not self._is_whole and n_bytes < LINGER_BYTES:
+                    message = await self._receive()
+                    n_bytes += len(message.get("body", b""))
+                    self._is_whole = not message.get("more_body", False)
 
 
 @dataclass

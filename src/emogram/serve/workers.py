@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Literal
 
 from emogram.classifier import Classifier
@@ -79,6 +81,26 @@ class Workers:
         """
         return await self._lanes[lane].call(task, values, limit_s)
 
+    def check_room(self, lane: Lane = "clip") -> None:
+        """See whether a call would be taken now.
+
+        Raises:
+            Problem: Too many wait already ("busy").
+        """
+        self._lanes[lane].check_room()
+
+    def n_waiting(self, lane: Lane = "clip") -> int:
+        """Return how many calls wait for a process."""
+        return self._lanes[lane].n_waiting
+
+    def n_bytes(self) -> int:
+        """Return how much memory the processes hold; 0 where the system does not tell."""
+        total = 0
+        for pid in self.pids():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return total
+
     def pids(self) -> list[int]:
         """Return the ids of the processes that run."""
         return [pid for lane in self._lanes.values() for pid in lane.pids()]
@@ -108,13 +130,20 @@ class _Lane:
         for slot in self._slots:
             slot.end()
 
+    @property
+    def n_waiting(self) -> int:
+        return max(0, self._n_inside - self._n)
+
+    def check_room(self) -> None:
+        if self.n_waiting >= self._max_waiting:
+            wait_s = self._mean_s * self._n_inside / self._n
+            raise Problem("busy", "too much is asked at once; come again", retry_after_s=wait_s)
+
     def pids(self) -> list[int]:
         return [slot.child.pid for slot in self._slots if slot.child is not None]
 
     async def call(self, task: str, values: dict[str, Any], limit_s: float) -> Answer:
-        if self._n_inside >= self._max_waiting + self._n:
-            wait_s = self._mean_s * self._n_inside / self._n
-            raise Problem("busy", "too much is asked at once; come again", retry_after_s=wait_s)
+        self.check_room()
         given_up = threading.Event()
         future = self._pool.submit(self._do, task, values, limit_s, given_up)
         self._n_inside += 1

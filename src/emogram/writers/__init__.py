@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emogram.writers.arrays import write_explanation
-from emogram.writers.results import RESULT_SCHEMA, event_dict, result_dict, segment_dict, timeline_dict
+from emogram.writers.results import RESULT_SCHEMA, clip_dict, event_dict, result_dict, segment_dict, timeline_dict
 from emogram.writers.rows import SEGMENT_COLUMNS, to_dataframe
 from emogram.writers.tables import (
     EXTRA_COLUMNS,
@@ -33,6 +33,7 @@ __all__ = [
     "TIME_COLUMNS",
     "Format",
     "check_format",
+    "clip_dict",
     "event_dict",
     "format_of",
     "read_history",

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from emogram.bundle import ModelInfo
+from emogram.classifier import Classifier
 from emogram.live import Event
 from emogram.records import Prediction, Segment, Timeline
+from emogram.timeline import rate_warnings
 from emogram.writers.text import rounded, to_milliseconds
 
 RESULT_SCHEMA = "emogram.result/1"
@@ -54,6 +56,28 @@ def result_dict(
         "summary": {"label": prediction.label, "confidence": rounded(prediction.confidence)},
         "warnings": [*prediction.warnings, *warnings],
     }
+
+
+def clip_dict(
+    prediction: Prediction,
+    classifier: Classifier,
+    *,
+    path: str | Path,
+    duration_ms: int | None,
+    sample_rate: int,
+    channels: int,
+) -> dict[str, Any]:
+    """Return what a model said of one sound file, with what its rate makes of the answer; see `result_dict`."""
+    return result_dict(
+        prediction,
+        path=path,
+        info=classifier.info,
+        sha256=classifier.sha256,
+        duration_ms=duration_ms,
+        sample_rate=sample_rate,
+        channels=channels,
+        warnings=rate_warnings(sample_rate, classifier),
+    )
 
 
 def timeline_dict(timeline: Timeline, *, path: str | Path, info: ModelInfo, sha256: str) -> dict[str, Any]:
