@@ -40,18 +40,19 @@ def keep(folder: Path, timeline: Timeline, *, name: str, classifier: Classifier)
             channel=windows.channel,
             scores=windows.scores,
         )
-    write_text(folder / TIMELINE, json.dumps(_plain(timeline)) + "\n")
+    model = f"{classifier.info.model_id} {classifier.sha256[:12]}"
+    write_text(folder / TIMELINE, json.dumps({"model": model, **_plain(timeline)}) + "\n")
     write_text(folder / WINDOWS, json_line(windows_dict(windows)) + "\n")
     result = timeline_dict(timeline, path=name, info=classifier.info, sha256=classifier.sha256)
     write_text(folder / RESULT, json_line(result) + "\n")
 
 
-def kept(folder: Path) -> Timeline:
-    """Read what `keep` wrote; it is equal in every number."""
+def kept(folder: Path) -> tuple[Timeline, str]:
+    """Read what `keep` wrote: the timeline, equal in every number, and the model in words."""
     values = json.loads((folder / TIMELINE).read_text(encoding="utf-8"))
     with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
         windows = Windows(tuple(values["labels"]), **{name: arrays[name] for name in arrays.files})
-    return Timeline(
+    timeline = Timeline(
         segments=tuple(_segment(each) for each in values["segments"]),
         windows=windows,
         duration_s=values["duration_s"],
@@ -61,6 +62,7 @@ def kept(folder: Path) -> Timeline:
         warnings=tuple(values["warnings"]),
         partial=values["partial"],
     )
+    return timeline, values["model"]
 
 
 def windows_dict(windows: Windows) -> dict[str, Any]:
