@@ -201,6 +201,9 @@ class ServeConfig(Settings):
     max_jobs: int = Field(100, ge=1, description="Jobs that may wait for their turn.")
     job_workers: int = Field(1, ge=1, description="Jobs that are worked on at once.")
     job_time_limit_s: float = Field(6 * 3600.0, gt=0.0, description="Longest that one job may take.")
+    data: Path | None = Field(
+        None, description="Folder where jobs are kept; unset: emogram/serve in the user's folder for state."
+    )
     keep_hours: float = Field(24.0, gt=0.0, description="How long a finished job, its sound and its result are kept.")
     max_stored_mb: float = Field(20480.0, gt=0.0, description="Most that all jobs may take on the disk.")
     max_streams: int = Field(32, ge=1, description="Live streams at once.")

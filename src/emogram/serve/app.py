@@ -18,6 +18,7 @@ from emogram.config import ServeConfig
 from emogram.errors import EmogramError
 from emogram.serve import clips, docs, health, metrics
 from emogram.serve.guard import HEALTH, Guard
+from emogram.serve.jobs import routes as jobs
 from emogram.serve.models import Models
 from emogram.serve.refusals import refusal
 from emogram.serve.service import Service
@@ -50,6 +51,7 @@ def create_app(models: Sequence[Classifier], config: ServeConfig | None = None) 
     app.add_middleware(Guard, service=service)
     app.include_router(health.router)
     app.include_router(clips.router)
+    app.include_router(jobs.router)
     app.include_router(metrics.router)
     app.include_router(docs.router)
     app.include_router(stream.router)

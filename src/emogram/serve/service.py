@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from emogram.config import ServeConfig
 from emogram.serve.batching import Batcher
+from emogram.serve.jobs.runner import Jobs
 from emogram.serve.metrics import Metrics
 from emogram.serve.models import Models
 from emogram.serve.stream.streams import Streams
@@ -38,6 +39,7 @@ class Service:
         workers: The processes that decode.
         batcher: What scores clips.
         streams: The live streams.
+        jobs: Long recordings.
         metrics: What is counted, for those who watch the service.
         n_open: Requests and WebSockets that are being answered now, questions of health left out.
         ending: Set once it is told to end: nothing new is begun, and what is in flight finishes.
@@ -50,6 +52,7 @@ class Service:
     workers: Workers = field(init=False)
     batcher: Batcher = field(init=False)
     streams: Streams = field(init=False)
+    jobs: Jobs = field(init=False)
     ending: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     n_open: int = field(init=False, default=0)
 
@@ -60,6 +63,7 @@ class Service:
         self.batcher = Batcher(self.config, told=self.metrics.batch.observe)
         self.streams = Streams(self.config)
         self.metrics.watch("emogram_streams", "Live streams that are open.", lambda: self.streams.n_open)
+        self.jobs = Jobs(self.models, self.config)
         self.metrics.watch("emogram_queue_clips", "Clips that wait to be read.", self.workers.n_waiting)
         self.metrics.watch("emogram_queue_scoring", "Clips that wait for the network.", lambda: self.batcher.n_waiting)
         self.metrics.watch(
@@ -70,7 +74,7 @@ class Service:
     @property
     def parts(self) -> tuple[Part, ...]:
         """What is started with the service, in this order, and stopped in the opposite one."""
-        return (self.uploads, self.workers, self.batcher, self.streams)
+        return (self.uploads, self.workers, self.batcher, self.streams, self.jobs)
 
     @property
     def draining(self) -> bool:

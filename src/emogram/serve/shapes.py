@@ -59,6 +59,7 @@ _MESSAGES = {
     "too_large": "more than the 32 MB that may be sent here",
     "too_long": "talk.wav: 3600 s long; a clip may last 60 s, send it to POST /v1/jobs",
     "wrong_content_type": "content type text/plain; send multipart/form-data with the field 'file', ...",
+    "bad_range": "the file has 111084 bytes, and none of those asked for",
     "bad_parameter": "granularity: Input should be 'clip' or 'timeline'",
     "busy": "too much is asked at once; come again",
     "internal": "an error of the service itself; its log tells more under this request_id",
