@@ -59,6 +59,7 @@ class Service:
         self.workers = Workers(list(self.models), self.config)
         self.batcher = Batcher(self.config, told=self.metrics.batch.observe)
         self.jobs = Jobs(self.models, self.config)
+        self.metrics.watch("emogram_jobs_running", "Long recordings that are worked on.", self.jobs.n_running)
         self.metrics.watch("emogram_queue_clips", "Clips that wait to be read.", self.workers.n_waiting)
         self.metrics.watch("emogram_queue_scoring", "Clips that wait for the network.", lambda: self.batcher.n_waiting)
         self.metrics.watch(
