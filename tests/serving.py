@@ -11,6 +11,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from emogram.serve import connections
+
 
 @contextlib.contextmanager
 def running(app: FastAPI, **options: Any) -> Iterator[str]:
@@ -20,18 +22,8 @@ def running(app: FastAPI, **options: Any) -> Iterator[str]:
         app: As `create_app` makes it.
         options: Further ones of `uvicorn.Config`.
     """
-    config = uvicorn.Config(
-        app,
-        host="127.0.0.1",
-        port=0,
-        **{
-            "lifespan": "on",
-            "log_level": "warning",
-            "ws": "websockets-sansio",
-            "timeout_graceful_shutdown": 5,
-            **options,
-        },
-    )
+    settings = {"lifespan": "on", **connections.options(), **options}
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, **settings)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -181,7 +182,7 @@ class ServeConfig(Settings):
 
     host: str = Field("127.0.0.1", description="Address to listen at; 0.0.0.0 lets other machines in.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen at; 0 takes a free one.")
-    token: str | None = Field(None, min_length=8, description="Secret that every request must carry; unset: none.")
+    token: str | None = Field(None, description="Secret that every request must carry; unset: none.")
     origins: tuple[str, ...] = Field(
         (), description="Other sites whose pages may use the service, such as https://example.org."
     )
@@ -209,6 +210,13 @@ class ServeConfig(Settings):
     max_stream_s: float = Field(4 * 3600.0, gt=0.0, description="Longest live stream.")
     idle_s: float = Field(60.0, gt=0.0, description="Seconds after which a client that says nothing is let go.")
     drain_s: float = Field(30.0, ge=0.0, description="Seconds that what is in flight has to finish after SIGTERM.")
+
+    @model_validator(mode="after")
+    def _sound_token(self) -> Self:
+        # Here and not at the field, whose complaints would show it.
+        if self.token is not None and re.fullmatch(r"[!-~]{8,}", self.token) is None:
+            raise ValueError("token: expected at least 8 letters, digits and signs of ASCII, without spaces")
+        return self
 
 
 class AugmentConfig(Settings):

@@ -1,6 +1,7 @@
 """Settings for a command: a flag, else the environment, else a TOML file, else the network's recipe, else the default.
 
-Flags are made from the classes of `config`, so that a new setting needs no line here or in `cli`.
+Flags are made from the classes of `config`, so that a new setting needs no line here or in `cli`: of those of a run,
+which stand in sections (`takes_settings`), and of those of a service, which do not (`takes_config`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,7 +19,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic.fields import FieldInfo
 
-from emogram.config import RECIPES, RunConfig, read_toml, run_config
+from emogram.config import RECIPES, RunConfig, Settings, read_toml, run_config
 from emogram.errors import SettingsError
 
 Values = Mapping[str, Mapping[str, Any]]
@@ -37,10 +38,10 @@ _PANELS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One field of one section of `RunConfig`.
+    """One field of one section of `RunConfig`, or of a class without sections.
 
     Attributes:
-        section: "train".
+        section: "train"; "" where there are none.
         name: "batch_size".
         field: Its type, default and description.
     """
@@ -104,18 +105,53 @@ def takes_settings(
             file = values.pop("config_file")
             return command(**values, config=resolve(given, file=file, sections=sections, base=base))
 
-        signature = inspect.signature(command, eval_str=True)
-        parameters = [
-            *(parameter for name, parameter in signature.parameters.items() if name != "config"),
-            _file_parameter(),
-            *(_parameter(setting, getattr(getattr(shown, setting.section), setting.name)) for setting in offered),
-        ]
-        keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-        with_settings.__signature__ = signature.replace(parameters=keyword_only)  # type: ignore[attr-defined]
-        with_settings.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword_only}
-        return with_settings
+        flags = [_parameter(setting, getattr(getattr(shown, setting.section), setting.name)) for setting in offered]
+        return _with_flags(with_settings, command, flags)
 
     return decorate
+
+
+def takes_config(
+    kind: type[Settings], *, leave_out: tuple[str, ...] = ()
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a Typer command a flag for each setting of a class without sections, and pass it what they come to.
+
+    Otherwise as `takes_settings`; the TOML file has no sections either.
+
+    Args:
+        kind: The class, whose settings are of plain types.
+        leave_out: Settings that have no flag. They may still stand in the file.
+    """
+    offered = [Setting("", name, field) for name, field in kind.model_fields.items() if name not in leave_out]
+    shown = kind()
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def with_settings(**values: Any) -> int:
+            given = {setting: values.pop(setting.name) for setting in offered}
+            file = values.pop("config_file")
+            merged = read_toml(file) if file else {}
+            for setting, value in given.items():
+                if value is not None:
+                    merged[setting.name] = _words(value) if setting.takes_list else value
+            return command(**values, config=kind.from_dict(merged))
+
+        return _with_flags(with_settings, command, [_parameter(each, getattr(shown, each.name)) for each in offered])
+
+    return decorate
+
+
+def _with_flags(
+    wrapped: Callable[..., int], command: Callable[..., int], flags: Sequence[inspect.Parameter]
+) -> Callable[..., int]:
+    """Let a wrapper of a command look to Typer as the command with flags in place of its parameter `config`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "config"]
+    parameters = [*own, _file_parameter(), *flags]
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    wrapped.__signature__ = signature.replace(parameters=keyword_only)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword_only}
+    return wrapped
 
 
 def resolve(
@@ -208,7 +244,7 @@ def _parameter(setting: Setting, default: Any) -> inspect.Parameter:
         show_default=False,  # Typer knows only that None means "not given"
         metavar="A,B,..." if setting.takes_list else None,
         help=f"{setting.field.description} ({_default_text(setting, default)})",
-        rich_help_panel=_PANELS[setting.section],
+        rich_help_panel=_PANELS.get(setting.section),
     )
     return inspect.Parameter(
         setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]

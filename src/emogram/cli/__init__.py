@@ -15,6 +15,7 @@ from emogram.cli.installation import doctor
 from emogram.cli.judging import adapt, compare, evaluate, robustness
 from emogram.cli.predicting import predict
 from emogram.cli.scoring import score
+from emogram.cli.serving import serve
 from emogram.cli.shipping import ship
 from emogram.cli.training import crosscorpus, crossval, demo, train
 
@@ -37,6 +38,7 @@ for _command in (
     listen,
     explain,
     score,
+    serve,
     doctor,
 ):
     add_command(app, _command)

@@ -33,8 +33,6 @@ FORM_OVERHEAD = 2**16  # boundaries, headers and text around a file
 MAX_FIELDS = 32
 MAX_FIELD_BYTES = 4096
 MAX_NAME = 200  # characters
-LINGER_S = 1.0  # after a refusal, for the client to be ready for it
-LINGER_BYTES = 2**21
 
 
 @dataclass(frozen=True)
@@ -139,12 +137,7 @@ async def receive(request: Request, folder: Path, max_bytes: float) -> Upload:
         path = part.with_suffix(suffix if suffix in RECORDING_SUFFIXES else ".bin")
         part.rename(path)
         return Upload(path, name, fields)
-    except Problem as problem:
-        if problem.code != "slow_upload":
-            await body.linger()
-        raise
     except OSError as error:
-        await body.linger()
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise Problem("disk_full", "no room for this file; come again later", retry_after_s=60.0) from None
         raise
@@ -195,16 +188,6 @@ class _Body:
             if self._n_bytes > self._most:
                 raise _too_large(self._most)
             yield chunk
-
-    async def linger(self) -> None:
-        """Take in for a moment what is still on its way, so that the client reads why its body is refused."""
-        n_bytes = 0
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_S):
-                while not self._is_whole and n_bytes < LINGER_BYTES:
-                    message = await self._receive()
-                    n_bytes += len(message.get("body", b""))
-                    self._is_whole = not message.get("more_body", False)
 
 
 @dataclass
