@@ -44,19 +44,6 @@ LABELS = ("angry", "calm", "happy", "sad")
 WAV = {"Content-Type": "audio/wav"}
 OPEN = ("queued", "running")
 
-SERVICE = """
-import sys, threading
-sys.path.insert(0, sys.argv[1])
-import emogram
-from emogram.config import ServeConfig
-from emogram.serve.app import create_app
-from serving import running
-app = create_app([emogram.load(sys.argv[2])], ServeConfig(data=sys.argv[3], workers=1, token="12345678"))
-with running(app) as url:
-    print(url, flush=True)
-    threading.Event().wait()
-"""
-
 
 def talk(n: int = 4) -> np.ndarray:
     people = voices.voices(4)
@@ -481,8 +468,10 @@ def test_a_job_whose_process_dies_is_tried_again_and_then_fails(tiny, folder, tm
 @contextmanager
 def process(tiny: Path, data: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A service in a process of its own, and its address."""
-    command = [sys.executable, "-c", SERVICE, str(Path(__file__).parent), str(tiny), str(data)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment())
+    options = ["--port", "0", "--workers", "1", "--model", str(tiny), "--data", str(data)]
+    command = [sys.executable, "-m", "emogram", "serve", *options]
+    environment = child_environment(EMOGRAM_TOKEN="12345678")
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert child.stdout is not None
         yield child, f"{child.stdout.readline().strip()}/v1/jobs"
