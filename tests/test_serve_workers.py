@@ -130,6 +130,17 @@ def test_a_process_that_dies_or_hangs_is_replaced(tmp_path, model, sabotage):
     use(model, act)
 
 
+def test_processes_that_do_not_start_are_an_error(tmp_path, model, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nif sys.argv[:1] == ['-m']: sys.exit('no library')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    async def act(workers):
+        raise AssertionError("it started")
+
+    with pytest.raises(EmogramError, match=r"a process that decodes does not start \(exit code 1: .*no library\)"):
+        use(model, act)
+
+
 def test_memory_is_bounded(tmp_path, model):
     """A hundred kilobytes of FLAC that unpack into more than the process may take."""
     with soundfile.SoundFile(tmp_path / "bomb.flac", "w", 96000, 8) as file:

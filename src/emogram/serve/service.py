@@ -64,6 +64,7 @@ class Service:
         self.streams = Streams(self.config)
         self.metrics.watch("emogram_streams", "Live streams that are open.", lambda: self.streams.n_open)
         self.jobs = Jobs(self.models, self.config)
+        self.metrics.watch("emogram_jobs_running", "Long recordings that are worked on.", self.jobs.n_running)
         self.metrics.watch("emogram_queue_clips", "Clips that wait to be read.", self.workers.n_waiting)
         self.metrics.watch("emogram_queue_scoring", "Clips that wait for the network.", lambda: self.batcher.n_waiting)
         self.metrics.watch(

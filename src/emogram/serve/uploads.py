@@ -118,7 +118,7 @@ async def receive(request: Request, folder: Path, max_bytes: float) -> Upload:
     part = folder / f"{secrets.token_hex(16)}.part"
     body = _Body(request, most)
     try:
-        with part.open("xb") as file:
+        with _full_disk_said(), part.open("xb") as file:
             if is_form:
                 form = _Form(request.headers["content-type"], file)
                 async for chunk in body:
@@ -137,12 +137,19 @@ async def receive(request: Request, folder: Path, max_bytes: float) -> Upload:
         path = part.with_suffix(suffix if suffix in RECORDING_SUFFIXES else ".bin")
         part.rename(path)
         return Upload(path, name, fields)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise Problem("disk_full", "no room for this file; come again later", retry_after_s=60.0) from None
-        raise
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _full_disk_said() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise Problem("disk_full", "no room for this file; come again later", retry_after_s=60.0) from None
 
 
 def safe_name(text: str) -> str:

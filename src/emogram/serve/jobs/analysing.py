@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from emogram.errors import EmogramError
+from emogram.errors import EmogramError, OutputError
 from emogram.progress import Progress, Task
 from emogram.serve.child import limit_memory
 from emogram.watched import Parent
@@ -23,6 +23,8 @@ def main() -> None:
     limit_memory(job["memory_mb"])
     try:
         answer = {"finished": _analysed(job, Told(parent))}
+    except OutputError:  # which tells paths
+        answer = {"error": {"code": "disk_full", "message": f"{job['name']}: no room for the result; send it again"}}
     except EmogramError as error:
         answer = {"error": {"code": error.code, "message": _named(str(error), job)}}
     except MemoryError:

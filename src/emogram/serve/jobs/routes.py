@@ -281,7 +281,9 @@ async def explanation(
         raise Problem(
             "bad_parameter", f"{start_ms} to {end_ms} ms; expected a stretch of at most {MAX_EXPLAINED_S:g} s"
         )
-    service.models.named(job.model)
+    labels = service.models.named(job.model).labels
+    if label is not None and label not in labels:
+        raise Problem("bad_parameter", f"label '{label}'; expected one of {', '.join(labels)}")
     values = {"start_s": start_ms / 1000, "end_s": end_ms / 1000, "label": label}
     path = await _view(request, service, job, "job_explanation", ".json", values, limit_s=EXPLANATION_LIMIT_S)
     return await _file(path, "application/json")

@@ -25,6 +25,7 @@ from emogram.watched import Child, Died, Late, Stopped
 
 MAX_DEATHS = 2  # of its processes, after which a recording is taken for the reason
 MAX_UPLOADS = 16
+AGAIN_S = 5.0  # after what should not have happened
 TIDY_S = 30.0  # between two looks for what is kept no longer
 END_S = 10.0  # longest to wait for a process that was told to end
 
@@ -65,7 +66,12 @@ class _Running:
 
 
 class Jobs:
-    """All jobs of one service. Methods that may wait for the disk are for threads, see `do`."""
+    """All jobs of one service. Methods that may wait for the disk are for threads, see `do`.
+
+    Attributes:
+        folder: Where they are kept.
+        place: The same, once the service began.
+    """
 
     place: Place
 
@@ -73,6 +79,7 @@ class Jobs:
         """Prepare; `start` opens the folder."""
         self._models = models
         self._config = config
+        self.folder = config.data or default_data()
         self._lock = threading.RLock()  # whoever looks at what runs and then acts on it
         self._running: dict[str, _Running] = {}
         self._stopping = False
@@ -185,6 +192,10 @@ class Jobs:
         """Return the bytes that all jobs take on the disk."""
         return self._store.n_bytes()
 
+    def n_running(self) -> int:
+        """Return how many jobs are worked on."""
+        return len(self._running)
+
     def accept(self, upload: Path, name: str, model: str, channels: str, raw: bool, find_speech: bool) -> Job:
         """Take in what was sent; when it returns, a power cut does not lose it any more.
 
@@ -242,11 +253,16 @@ class Jobs:
         self.place.remove(job_id)
 
     def _open(self) -> None:
-        self.place = Place(self._config.data or default_data())
+        self.place = Place(self.folder)
         self._store = Store(self.place.database)
-        self._store.requeue_all()
+        self._requeue_lost()
         for lost in set(self.place.ids()) - self._store.ids():  # an upload that was not accepted any more, or removed
             self.place.remove(lost)
+
+    def _requeue_lost(self) -> None:
+        """Let the jobs wait again that nobody works on, whatever the database says."""
+        with self._lock:
+            self._store.requeue_all(but=self._running)
 
     async def _work(self) -> None:
         """Do one job after the other."""
@@ -260,7 +276,9 @@ class Jobs:
                 await self._loop.run_in_executor(self._pool, self._finish, *claimed)
             except Exception:  # the disk is full, say; the jobs are still there
                 _LOG.exception("the jobs could not go on; trying again")
-                await asyncio.sleep(5.0)
+                await asyncio.sleep(AGAIN_S)
+                with contextlib.suppress(Exception):
+                    await self.do(self._requeue_lost)
 
     def _claim(self) -> tuple[Job, _Running] | None:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -155,9 +155,11 @@ class Store:
             [QUEUED, deaths, job_id, RUNNING],
         )
 
-    def requeue_all(self) -> None:
-        """Let all running jobs wait again, since whoever ran them is gone."""
-        self._do("UPDATE jobs SET status = ?, started_s = NULL WHERE status = ?", [QUEUED, RUNNING])
+    def requeue_all(self, *, but: Collection[str] = ()) -> None:
+        """Let all running jobs wait again whose ids are not named, since whoever ran them is gone."""
+        for job in self._jobs("WHERE status = ?", [RUNNING]):
+            if job.id not in but:
+                self.requeue(job.id)
 
     def finish(
         self,
