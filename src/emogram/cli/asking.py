@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -54,14 +55,10 @@ class Server:
 
         self._client: Client = Client(url, os.environ.get("EMOGRAM_TOKEN") or None)
         self._model = None if str(model) == SHIPPED else str(model)
-        found = self._client.models()
-        named = [each for each in found if self._model in (None, each["id"])]
-        if not named:
-            raise SettingsError(
-                f"{url}: has no model '{self._model}'; with --server, --model is the id of one of its models: "
-                f"{', '.join(each['id'] for each in found)}"
-            )
-        self.labels = tuple(named[0]["labels"])
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._client)
+            self.labels = self._labels(url)
+            stack.pop_all()
 
     def __enter__(self) -> Server:
         """Use it as a context."""
@@ -70,6 +67,16 @@ class Server:
     def __exit__(self, *_: object) -> None:
         """Close its connections."""
         self._client.close()
+
+    def _labels(self, url: str) -> tuple[str, ...]:
+        found = self._client.models()
+        named = [each for each in found if self._model in (None, each["id"])]
+        if not named:
+            raise SettingsError(
+                f"{url}: has no model '{self._model}'; with --server, --model is the id of one of its models: "
+                f"{', '.join(each['id'] for each in found)}"
+            )
+        return tuple(named[0]["labels"])
 
     def answers(
         self, clips: Sequence[Clip], *, check: bool, workers: int | None, progress: Progress

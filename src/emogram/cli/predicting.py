@@ -176,7 +176,7 @@ def _tell(
 def _clips_of(
     names: Iterator[str], classifier: Classifier | None
 ) -> tuple[list[Clip], list[tuple[Clip, EmogramError]]]:
-    """Return the clips that names stand for, and the names that stand for none; without a classifier they are sounds."""
+    """Return the clips that names stand for, and the names that stand for none; without a classifier, of sounds."""
     from emogram.records import Clip
 
     takes_pictures = classifier is not None and classifier.info.spectrogram is None
