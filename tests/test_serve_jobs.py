@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -409,6 +410,18 @@ def test_jobs_take_no_more_of_the_disk_than_they_may(tiny, folder, tmp_path):
         refused(send(url, folder / "talk.wav"), 507, "disk_full")
         assert httpx.delete(address).status_code == 204
         accepted(url, folder / "talk.wav")
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(url, folder, data, monkeypatch):
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    before = set(data.rglob("*"))
+    monkeypatch.setattr("emogram.serve.jobs.place.os.fsync", full)
+    response = send(url, folder / "talk.wav")
+    monkeypatch.undo()
+    refused(response, 507, "disk_full")
+    assert set(data.rglob("*")) <= before
 
 
 def test_a_deleted_job_leaves_no_file_and_no_name(tiny, folder, tmp_path):
