@@ -61,7 +61,7 @@ def served(model: Classifier, **settings: Any) -> Iterator[str]:
     async def end() -> None:
         app.state.service.ending.set()
 
-    with running(app) as url:
+    with running(app, ws_max_size=2**21) as url:  # so that what is too large is refused by the stream itself
         yield url
 
 
