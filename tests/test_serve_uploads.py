@@ -147,13 +147,20 @@ def test_names_are_words_and_never_paths(given, name):
 
 
 def test_a_full_disk_is_said(tmp_path, monkeypatch):
-    import errno
+    """A limit on the size of files stands in for the end of the disk."""
+    import resource
+    import signal
 
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "no space")
-
-    monkeypatch.setattr(Path, "rename", full)
-    with pytest.raises(Problem) as caught:
-        sent(tmp_path, [b"abc"], RAW)
+    monkeypatch.setattr(uploads, "MIN_BYTES_PER_S", 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(Problem) as caught:
+            sent(tmp_path, [b"x" * 65536] * 4, RAW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
     assert caught.value.code == "disk_full"
+    assert caught.value.retry_after_s is not None
     assert list(tmp_path.iterdir()) == []

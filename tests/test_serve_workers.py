@@ -130,6 +130,30 @@ def test_a_process_that_dies_or_hangs_is_replaced(tmp_path, model, sabotage):
     use(model, act)
 
 
+def test_a_process_that_was_ended_while_idle_is_no_fault_of_the_next_file(tmp_path, model):
+    path = clip(tmp_path / "fine.wav")
+
+    async def act(workers):
+        (pid,) = workers.pids()
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.1)
+        await workers.call("clip", values(path, model), limit_s=20.0)
+        assert workers.pids() != [pid] and workers.counts == {}
+
+    use(model, act)
+
+
+def test_processes_that_do_not_start_are_an_error(tmp_path, model, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nif sys.argv[:1] == ['-m']: sys.exit('no library')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    async def act(workers):
+        raise AssertionError("it started")
+
+    with pytest.raises(EmogramError, match=r"a process that decodes does not start \(exit code 1: .*no library\)"):
+        use(model, act)
+
+
 def test_memory_is_bounded(tmp_path, model):
     """A hundred kilobytes of FLAC that unpack into more than the process may take."""
     with soundfile.SoundFile(tmp_path / "bomb.flac", "w", 96000, 8) as file:

@@ -196,11 +196,14 @@ class ServeConfig(Settings):
     max_clip_s: float = Field(60.0, gt=0.0, le=600.0, description="Longest clip; longer sound is a job.")
     max_queue: int = Field(64, ge=1, description="Clips that may wait for their turn; more are told to come again.")
     max_batch: int = Field(16, ge=1, le=1024, description="Clips scored at once.")
-    max_wait_ms: float = Field(2.0, ge=0.0, le=1000.0, description="Longest that a clip waits for others to join it.")
+    max_wait_ms: float = Field(0.0, ge=0.0, le=1000.0, description="Longest that a clip waits for others to join it.")
     max_job_mb: float = Field(2048.0, gt=0.0, description="Largest upload of a job.")
     max_jobs: int = Field(100, ge=1, description="Jobs that may wait for their turn.")
     job_workers: int = Field(1, ge=1, description="Jobs that are worked on at once.")
     job_time_limit_s: float = Field(6 * 3600.0, gt=0.0, description="Longest that one job may take.")
+    data: Path | None = Field(
+        None, description="Folder where jobs are kept; unset: emogram/serve in the user's folder for state."
+    )
     keep_hours: float = Field(24.0, gt=0.0, description="How long a finished job, its sound and its result are kept.")
     max_stored_mb: float = Field(20480.0, gt=0.0, description="Most that all jobs may take on the disk.")
     max_streams: int = Field(32, ge=1, description="Live streams at once.")

@@ -47,7 +47,7 @@ class Overview:
     frequencies_hz: npt.NDArray[np.float64]
 
 
-def overview(path: str | Path, *, duration_s: float, n_columns: int = N_COLUMNS) -> Overview:
+def overview(path: str | Path, *, duration_s: float, start_s: float = 0.0, n_columns: int = N_COLUMNS) -> Overview:
     """Look at a recording from afar, in one pass over the file and in constant memory.
 
     Every sample counts for the envelope; of each column at most `MAX_FRAMES` frames, evenly spread, count for the
@@ -56,6 +56,7 @@ def overview(path: str | Path, *, duration_s: float, n_columns: int = N_COLUMNS)
     Args:
         path: Any file that `open_recording` reads; what is damaged ends it.
         duration_s: Length to look at in seconds, > 0; what the file lacks of it stays NaN.
+        start_s: Where in the file to begin in seconds; all before it is read and passed over.
         n_columns: Columns; fewer where they would be shorter than `MIN_COLUMN_S`.
 
     Raises:
@@ -63,19 +64,24 @@ def overview(path: str | Path, *, duration_s: float, n_columns: int = N_COLUMNS)
         MissingExtraError: It needs the extra `media`.
     """
     with open_recording(path) as recording:
-        return _look(recording, duration_s, max(1, min(n_columns, int(duration_s / MIN_COLUMN_S))))
+        return _look(recording, start_s, duration_s, max(1, min(n_columns, int(duration_s / MIN_COLUMN_S))))
 
 
-def _look(recording: Recording, duration_s: float, n_columns: int) -> Overview:
+def _look(recording: Recording, start_s: float, duration_s: float, n_columns: int) -> Overview:
     rate, n_channels = recording.sample_rate, recording.channels
     borders = np.rint(np.linspace(0.0, duration_s * rate, n_columns + 1)).astype(np.int64)
     low = np.full((n_channels, n_columns), np.nan, np.float32)
     high = np.full((n_channels, n_columns), np.nan, np.float32)
     squares = np.zeros((n_channels, n_columns))
     frames = _Frames(rate, borders)
+    n_before = round(start_s * rate)
     first = 0
     for block in recording.blocks():
-        block = block[: max(0, borders[-1] - first)]
+        n_passed = min(n_before, len(block))
+        n_before -= n_passed
+        if n_passed and n_passed == len(block):
+            continue
+        block = block[n_passed:][: max(0, borders[-1] - first)]
         if not len(block):
             break
         start, end = np.searchsorted(borders, (first, first + len(block) - 1), side="right") - 1
@@ -89,7 +95,9 @@ def _look(recording: Recording, duration_s: float, n_columns: int) -> Overview:
         first += len(block)
     n_read = np.clip(first - borders[:-1], 0, np.diff(borders))
     rms = np.sqrt(squares / np.where(n_read, n_read, np.nan)).astype(np.float32)
-    return Overview(borders / rate, low, high, rms, frames.decibels(), spectrogram.band_centres_hz(frames.config))
+    return Overview(
+        start_s + borders / rate, low, high, rms, frames.decibels(), spectrogram.band_centres_hz(frames.config)
+    )
 
 
 class _Frames:

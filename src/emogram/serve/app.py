@@ -18,9 +18,12 @@ from emogram.config import ServeConfig
 from emogram.errors import EmogramError
 from emogram.serve import clips, docs, health, metrics
 from emogram.serve.guard import HEALTH, Guard
+from emogram.serve.jobs import routes as jobs
 from emogram.serve.models import Models
 from emogram.serve.refusals import refusal
 from emogram.serve.service import Service
+from emogram.serve.stream import routes as stream
+from emogram.serve.stream import vosk
 
 
 def create_app(models: Sequence[Classifier], config: ServeConfig | None = None) -> FastAPI:
@@ -48,8 +51,11 @@ def create_app(models: Sequence[Classifier], config: ServeConfig | None = None) 
     app.add_middleware(Guard, service=service)
     app.include_router(health.router)
     app.include_router(clips.router)
+    app.include_router(jobs.router)
     app.include_router(metrics.router)
     app.include_router(docs.router)
+    app.include_router(stream.router)
+    app.include_router(vosk.router)
     for kind in (EmogramError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
     return app

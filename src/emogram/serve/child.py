@@ -12,7 +12,7 @@ def main() -> None:
     """Serve until the parent is gone."""
     parent = Parent()
     job = parent.hear()
-    _limit_memory(job["memory_mb"])
+    limit_memory(job["memory_mb"])
     import numpy as np
 
     from emogram.classifier import hear
@@ -49,7 +49,8 @@ def _done(task: Any, values: dict[str, Any]) -> Answer:
     return Answer({"answer": answer.head}, answer.arrays)
 
 
-def _limit_memory(megabytes: int) -> None:
+def limit_memory(megabytes: int) -> None:
+    """Bound what this process may take, and let it leave no core behind."""
     try:
         import resource
     except ImportError:  # Windows has no such limits

@@ -19,6 +19,7 @@ STATUS = {
     "too_large": 413,
     "too_long": 413,
     "wrong_content_type": 415,
+    "bad_range": 416,
     "bad_parameter": 422,
     "busy": 429,
     "internal": 500,

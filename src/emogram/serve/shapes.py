@@ -59,6 +59,7 @@ _MESSAGES = {
     "too_large": "more than the 32 MB that may be sent here",
     "too_long": "talk.wav: 3600 s long; a clip may last 60 s, send it to POST /v1/jobs",
     "wrong_content_type": "content type text/plain; send multipart/form-data with the field 'file', ...",
+    "bad_range": "the file has 111084 bytes, and none of those asked for",
     "bad_parameter": "granularity: Input should be 'clip' or 'timeline'",
     "busy": "too much is asked at once; come again",
     "internal": "an error of the service itself; its log tells more under this request_id",
@@ -111,19 +112,29 @@ def problems(*codes: str, common: bool = True) -> dict[int | str, dict[str, Any]
     }
 
 
+def _properties(options: type[Settings]) -> dict[str, dict[str, Any]]:
+    """Return the schema of each setting; what may be null is left out there, since addresses and forms have no null."""
+    found: dict[str, dict[str, Any]] = options.model_json_schema()["properties"]
+    for schema in found.values():
+        kinds = [each for each in schema.pop("anyOf", []) if each.get("type") != "null"]
+        schema |= kinds[0] if kinds else {}
+        if schema.get("default", "") is None:
+            del schema["default"]
+    return found
+
+
 def query_of(options: type[Settings]) -> list[dict[str, Any]]:
     """Return settings as parameters of an address, for a route that takes them there or in a form."""
     return [
         {"name": name, "in": "query", "required": False, "schema": schema, "description": schema.pop("description", "")}
-        for name, schema in options.model_json_schema()["properties"].items()
+        for name, schema in _properties(options).items()
     ]
 
 
 def upload_body(options: type[Settings]) -> dict[str, Any]:
     """Return the body that `uploads.receive` reads: a form with the sound and settings, or the sound itself."""
     binary = {"type": "string", "format": "binary"}
-    fields = options.model_json_schema()["properties"]
-    form = {"type": "object", "required": ["file"], "properties": {"file": binary, **fields}}
+    form = {"type": "object", "required": ["file"], "properties": {"file": binary, **_properties(options)}}
     return {
         "required": True,
         "content": {

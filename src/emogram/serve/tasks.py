@@ -21,6 +21,10 @@ from emogram.watched import Answer
 TASKS = {
     "clip": "emogram.serve.tasks:clip",
     "timeline": "emogram.serve.tasks:timeline",
+    "job_format": "emogram.serve.jobs.tasks:write_format",
+    "job_waveform": "emogram.serve.jobs.tasks:waveform",
+    "job_spectrogram": "emogram.serve.jobs.tasks:spectrogram",
+    "job_explanation": "emogram.serve.jobs.tasks:explanation",
 }
 
 

@@ -184,8 +184,9 @@ class _Slot:
 
     def start(self) -> Child:
         """Return a process that is known to work."""
-        if self.child is not None:
+        if self.child is not None and self.child.is_alive:
             return self.child
+        self.end()  # the system may have ended it while it had nothing to do, which is no fault of the next file
         for attempt in range(STARTS):
             child = Child("emogram.serve.child")
             try:
