@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncClient",
     "Classifier",
+    "Client",
     "Clip",
     "EmogramError",
     "Explanation",
@@ -28,6 +30,8 @@ __all__ = [
 
 # Resolved when first asked for, so that `import emogram` costs nothing.
 _HOMES = {
+    "AsyncClient": "emogram.client",
+    "Client": "emogram.client",
     "Classifier": "emogram.classifier",
     "Clip": "emogram.records",
     "EmogramError": "emogram.errors",
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
 
     from emogram.archive import score
     from emogram.classifier import Classifier
+    from emogram.client import AsyncClient, Client
     from emogram.errors import EmogramError
     from emogram.explanations import explain
     from emogram.records import Clip, Explanation, Prediction

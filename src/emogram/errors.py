@@ -67,3 +67,27 @@ class ModelError(EmogramError):
 
     exit_code = 5
     code = "model"
+
+
+class ServerError(EmogramError):
+    """A service was not reached, or did not answer as asked; exit code 1."""
+
+    def __init__(self, message: str, *, code: str = "failed", status: int | None = None) -> None:
+        """Say what happened.
+
+        Args:
+            message: In words.
+            code: Of which kind it is, as the service names it; "unreachable" where there was no answer.
+            status: The HTTP status of the answer; None where there was none.
+        """
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle, for the way from one process to another, as it was made."""
+        return _server_error, (str(self), self.code, self.status)
+
+
+def _server_error(message: str, code: str, status: int | None) -> ServerError:
+    return ServerError(message, code=code, status=status)

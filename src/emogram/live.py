@@ -24,6 +24,7 @@ from emogram.silero import CHUNK, RATE
 from emogram.smoothing import Smoother, Stretch
 from emogram.spectrogram import FloatArray
 from emogram.speech import CHUNK_S, SoundListener, SpeechListener
+from emogram.utterances import SpokenPart, SpokenParts
 from emogram.windowing import Grid, Step, Windowing
 
 MAX_WAITING = 1000  # steps without a window are small, and a stream of coughs has no others
@@ -52,7 +53,52 @@ class WindowScore:
     known_s: float
 
 
-Event = WindowScore | Segment
+@dataclass(frozen=True)
+class UtteranceStart:
+    """Somebody began to speak.
+
+    Attributes:
+        start_s: Start in the stream in seconds, a little before the first sound.
+        channel: Which channel, from 0; None where channels are averaged.
+        speaker: Whose turn it is; None where nobody told.
+    """
+
+    start_s: float
+    channel: int | None
+    speaker: str | None
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What somebody said without a long pause.
+
+    An utterance is a spoken part: it begins `pad_s` before the first chunk of 32 ms in which somebody speaks, ends
+    `pad_s` after the last one, and holds no pause as long as `max_pause_s`, which is how long its end takes to be known
+    (all in `TimelineConfig`, and as `windowing.Grid` rounds them). What is said of it depends on its own sound alone:
+    its segments are those that the timeline would have with `bridge_s` 0, and its scores are the mean log-probabilities
+    over all of their time, made to sum to 1. The timeline's own segments, which may also weigh what was said shortly
+    before and after, are told later.
+
+    Attributes:
+        start_s: Start in the stream in seconds.
+        end_s: End in the stream in seconds.
+        channel: Which channel, from 0; None where channels are averaged.
+        speaker: Whose turn it is; None where nobody told.
+        prediction: What was said of all of it; None where it holds too little speech to be judged, as a cough.
+        speech_ratio: Share of it in which somebody speaks, 0 to 1.
+        segments: Its stretches with one answer each, in order.
+    """
+
+    start_s: float
+    end_s: float
+    channel: int | None
+    speaker: str | None
+    prediction: Prediction | None
+    speech_ratio: float
+    segments: tuple[Segment, ...]
+
+
+Event = WindowScore | Segment | UtteranceStart | Utterance
 
 
 @dataclass
@@ -62,6 +108,7 @@ class _Track:
     channel: int | None
     windowing: Windowing
     smoother: Smoother
+    parts: SpokenParts | None
 
 
 @dataclass(frozen=True)
@@ -96,6 +143,7 @@ class Engine:
         turns: Sequence[Turn] | None = None,
         config: TimelineConfig | None = None,
         batch_size: int = 1,
+        utterances: bool = False,
     ) -> None:
         """Begin to listen.
 
@@ -107,6 +155,8 @@ class Engine:
             turns: Who speaks when: only then is listened, and nothing crosses from one turn into another.
             config: The settings.
             batch_size: Windows to judge at once; 1 judges each as soon as its end is heard.
+            utterances: Also tell when somebody begins to speak and when an utterance has ended. The other events are
+                the same.
 
         Raises:
             AudioError: The rate is out of range.
@@ -128,6 +178,7 @@ class Engine:
         self._split = split
         self._n_heard = 0
         self._batch_size = batch_size
+        self._utterances = utterances
         self._jobs: list[_Job] = []
         numbers = list(range(channels)) if split else [None]
         self._ears = [self._ear(number, turns, classifier.info.spectrogram) for number in numbers]
@@ -170,18 +221,22 @@ class Engine:
         tracks = [
             _Track(
                 channel,
-                Windowing(grid, each),
-                Smoother(
-                    grid,
-                    n_labels=len(self._classifier.labels),
-                    smooth=self._config.smooth,
-                    switch_cost=self._config.switch_cost,
-                    pause_cost=self._config.pause_cost,
-                ),
+                Windowing(grid, each, tell_openings=self._utterances),
+                self._smoother(grid),
+                SpokenParts(self._smoother(grid)) if self._utterances else None,
             )
             for each in parted
         ]
         return _Ear(self._sample_rate, spectrogram, grid, self._config, tracks)
+
+    def _smoother(self, grid: Grid) -> Smoother:
+        return Smoother(
+            grid,
+            n_labels=len(self._classifier.labels),
+            smooth=self._config.smooth,
+            switch_cost=self._config.switch_cost,
+            pause_cost=self._config.pause_cost,
+        )
 
     def _hear(self, piece: FloatArray, *, last: bool) -> Iterator[Event]:
         jobs: list[_Job] = []
@@ -192,7 +247,8 @@ class Engine:
         self._jobs += sorted(jobs, key=lambda job: job.step.known)
         self.speech_probability = max(ear.speech_probability for ear in self._ears)
         n_waiting = sum(job.inputs is not None for job in self._jobs)
-        if self._jobs and (last or n_waiting >= self._batch_size or len(self._jobs) >= MAX_WAITING):
+        is_time = self._batch_size == 1 or n_waiting >= self._batch_size or len(self._jobs) >= MAX_WAITING
+        if self._jobs and (last or is_time):
             jobs, self._jobs = self._jobs, []
             scores = self._scores(jobs)
             for job in jobs:
@@ -215,6 +271,9 @@ class Engine:
     def _events(self, job: _Job, scores: npt.NDArray[np.float64] | None) -> Iterator[Event]:
         step, track = job.step, job.track
         speaker = None if step.turn is None else step.turn.speaker
+        if step.opens:
+            yield UtteranceStart(step.seconds(step.part), track.channel, speaker)
+            return
         if scores is not None:
             assert step.window is not None
             start_s, end_s = (self._within(step.seconds(chunk)) for chunk in step.window)
@@ -223,6 +282,17 @@ class Engine:
             yield WindowScore(start_s, end_s, track.channel, speaker, said, known_s)
         for stretch in track.smoother.add(step, scores):
             yield self._segment(stretch, track.channel, speaker)
+        part = None if track.parts is None else track.parts.add(step, scores)
+        if part is not None:
+            yield self._utterance(part, track.channel, speaker)
+
+    def _utterance(self, part: SpokenPart, channel: int | None, speaker: str | None) -> Utterance:
+        segments = tuple(self._segment(each, channel, speaker) for each in part.stretches)
+        said = None
+        if part.scores is not None:
+            said = dataclasses.replace(self._classifier.prediction_from(part.scores), speech_share=part.speech_ratio)
+        end_s = self._within(part.end_s)
+        return Utterance(part.start_s, end_s, channel, speaker, said, part.speech_ratio, segments)
 
     def _segment(self, stretch: Stretch, channel: int | None, speaker: str | None) -> Segment:
         label = self._classifier.labels[stretch.label]

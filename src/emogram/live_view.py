@@ -40,7 +40,7 @@ class LiveView:
         """Print a segment above the present moment, or show a window in it."""
         if isinstance(event, Segment):
             self._live.console.print(console.segment_line(event))
-        else:
+        elif isinstance(event, WindowScore):
             self._window = event
         self._show()
 

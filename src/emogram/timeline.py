@@ -126,7 +126,7 @@ class Collector:
         for event in events:
             if isinstance(event, Segment):
                 self._segments.append(event)
-            else:
+            elif isinstance(event, WindowScore):
                 self._windows.append(event)
         if len(self._windows) >= 1000:
             self._pack()

@@ -74,6 +74,7 @@ class Step:
         known: The chunk after the last that was heard for this: the window's own end, or, where the part ended before
             it, the end of the pause that ended the part.
         over: True, with nothing else new, once no part can follow this one closely enough to be bridged to it.
+        opens: True, with nothing else new, where the part has just begun; told only to those who ask for it.
     """
 
     part: int
@@ -84,6 +85,7 @@ class Step:
     end: int | None
     known: int
     over: bool = False
+    opens: bool = False
 
     def seconds(self, chunk: int) -> float:
         """Return when a chunk begins, no further than the turn reaches."""
@@ -94,14 +96,16 @@ class Step:
 class Windowing:
     """Follows the speech of one stream, or of one speaker in it."""
 
-    def __init__(self, grid: Grid, turns: Sequence[Turn] | None = None) -> None:
+    def __init__(self, grid: Grid, turns: Sequence[Turn] | None = None, *, tell_openings: bool = False) -> None:
         """Begin at the first chunk.
 
         Args:
             grid: The settings.
             turns: When this speaker speaks, in order, none overlapping another; None where nobody told.
+            tell_openings: Also yield a step as soon as a part begins.
         """
         self._grid = grid
+        self._tell_openings = tell_openings
         self._turns = None if turns is None else [_chunks_of(turn) for turn in turns]
         self._place = 0  # in the turns
         self._turn: Turn | None = None
@@ -140,6 +144,8 @@ class Windowing:
                 ):
                     yield from self._over(now)
                 self._open(now)
+                if self._tell_openings and self._part is not None:
+                    yield Step(self._part, self._turn, b"", None, self._part, None, now + 1, opens=True)
         else:
             self._flags.append(speaks)
         self._now = now = now + 1

@@ -22,6 +22,8 @@ from emogram.serve.jobs import routes as jobs
 from emogram.serve.models import Models
 from emogram.serve.refusals import refusal
 from emogram.serve.service import Service
+from emogram.serve.stream import routes as stream
+from emogram.serve.stream import vosk
 
 
 def create_app(models: Sequence[Classifier], config: ServeConfig | None = None) -> FastAPI:
@@ -52,6 +54,8 @@ def create_app(models: Sequence[Classifier], config: ServeConfig | None = None) 
     app.include_router(jobs.router)
     app.include_router(metrics.router)
     app.include_router(docs.router)
+    app.include_router(stream.router)
+    app.include_router(vosk.router)
     for kind in (EmogramError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
     return app

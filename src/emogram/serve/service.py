@@ -13,6 +13,7 @@ from emogram.serve.batching import Batcher
 from emogram.serve.jobs.runner import Jobs
 from emogram.serve.metrics import Metrics
 from emogram.serve.models import Models
+from emogram.serve.stream.streams import Streams
 from emogram.serve.uploads import UploadFolder
 from emogram.serve.workers import Workers
 
@@ -37,6 +38,7 @@ class Service:
         uploads: Where what clients send lies while it is worked on.
         workers: The processes that decode.
         batcher: What scores clips.
+        streams: The live streams.
         jobs: Long recordings.
         metrics: What is counted, for those who watch the service.
         n_open: Requests and WebSockets that are being answered now, questions of health left out.
@@ -49,6 +51,7 @@ class Service:
     uploads: UploadFolder = field(init=False)
     workers: Workers = field(init=False)
     batcher: Batcher = field(init=False)
+    streams: Streams = field(init=False)
     jobs: Jobs = field(init=False)
     ending: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     n_open: int = field(init=False, default=0)
@@ -58,6 +61,8 @@ class Service:
         self.uploads = UploadFolder(2 * self.config.max_queue)
         self.workers = Workers(list(self.models), self.config)
         self.batcher = Batcher(self.config, told=self.metrics.batch.observe)
+        self.streams = Streams(self.config)
+        self.metrics.watch("emogram_streams", "Live streams that are open.", lambda: self.streams.n_open)
         self.jobs = Jobs(self.models, self.config)
         self.metrics.watch("emogram_jobs_running", "Long recordings that are worked on.", self.jobs.n_running)
         self.metrics.watch("emogram_queue_clips", "Clips that wait to be read.", self.workers.n_waiting)
@@ -70,7 +75,7 @@ class Service:
     @property
     def parts(self) -> tuple[Part, ...]:
         """What is started with the service, in this order, and stopped in the opposite one."""
-        return (self.uploads, self.workers, self.batcher, self.jobs)
+        return (self.uploads, self.workers, self.batcher, self.streams, self.jobs)
 
     @property
     def draining(self) -> bool:

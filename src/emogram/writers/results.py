@@ -8,7 +8,7 @@ from typing import Any
 
 from emogram.bundle import ModelInfo
 from emogram.classifier import Classifier
-from emogram.live import Event
+from emogram.live import Event, UtteranceStart, WindowScore
 from emogram.records import Prediction, Segment, Timeline
 from emogram.timeline import rate_warnings
 from emogram.writers.text import rounded, to_milliseconds
@@ -114,12 +114,30 @@ def segment_dict(segment: Segment) -> dict[str, Any]:
 
 
 def event_dict(event: Event) -> dict[str, Any]:
-    """Return what live sound gave, ready for JSON: "type" is "window" or "segment", the rest as in a segment."""
+    """Return what live sound gave, ready for JSON; the rest is as in a segment.
+
+    "type" is "window", "segment", "utterance.start" or "utterance.end"; of an utterance with too little speech to be
+    judged, label and confidence are null and there are no scores.
+    """
     if isinstance(event, Segment):
         return {"type": "segment", **segment_dict(event)}
-    window = segment_dict(Segment(event.start_s, event.end_s, event.channel, event.prediction, 1.0, event.speaker))
-    del window["speech_ratio"]  # nobody asked
-    return {"type": "window", **window}
+    speaker = {} if event.speaker is None else {"speaker": event.speaker}
+    start = {"start_ms": to_milliseconds(event.start_s)}
+    who = {"channel": event.channel, **speaker}
+    if isinstance(event, UtteranceStart):
+        return {"type": "utterance.start", **start, **who}
+    place = {**start, "end_ms": to_milliseconds(event.end_s), **who}
+    if isinstance(event, WindowScore):
+        answer = _answer_dict(event.prediction, speech_ratio=None)
+        del answer["speech_ratio"]  # nobody asked
+        return {"type": "window", **place, **answer}
+    if event.prediction is None:
+        ratio = rounded(event.speech_ratio)
+        answer = {"label": None, "confidence": None, "scores": [], "speech_ratio": ratio, "abstained": True}
+    else:
+        answer = _answer_dict(event.prediction, speech_ratio=event.speech_ratio)
+    segments = [segment_dict(each) for each in event.segments]
+    return {"type": "utterance.end", **place, **answer, "segments": segments}
 
 
 def _head(path: str | Path, info: ModelInfo, sha256: str) -> dict[str, Any]:
