@@ -1,0 +1,38 @@
+// What was found in a recording: segments and windows, and which of them lie at a moment.
+
+export class Found {
+  constructor(result, windows) {
+    this.result = result;
+    this.labels = result.model.labels;
+    this.segments = result.segments;
+    this.windows = windows.start_ms.map((start, at) => ({
+      start_ms: start, end_ms: windows.end_ms[at], channel: windows.channel[at], scores: windows.scores[at],
+    }));
+    this.channels = [...new Set(this.segments.map((each) => each.channel))];
+    if (!this.channels.length) this.channels = [null];
+    this.channel = this.channels[0];
+    this.hop = this.windows.slice(1).reduce((least, each, at) => {
+      const step = each.start_ms - this.windows[at].start_ms;
+      return step > 0 ? Math.min(least, step) : least;
+    }, Infinity);
+    if (!Number.isFinite(this.hop)) this.hop = this.windows.length ? this.windows[0].end_ms - this.windows[0].start_ms : 1000;
+  }
+
+  of(channel, what = this.segments) {
+    return what.filter((each) => each.channel === channel);
+  }
+
+  segmentAt(seconds) {
+    const at = 1000 * seconds;
+    return this.of(this.channel).find((each) => each.start_ms <= at && at < each.end_ms)
+      ?? this.of(this.channel).find((each) => at === each.end_ms) ?? null;
+  }
+
+  /** The window whose middle is nearest, of those that hold the moment. */
+  windowAt(seconds) {
+    const at = 1000 * seconds;
+    const middle = (each) => Math.abs((each.start_ms + each.end_ms) / 2 - at);
+    return this.of(this.channel, this.windows).filter((each) => each.start_ms <= at && at <= each.end_ms)
+      .reduce((best, each) => (!best || middle(each) < middle(best) ? each : best), null);
+  }
+}
