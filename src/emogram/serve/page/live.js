@@ -144,6 +144,7 @@ export class LiveMode {
     } else if (message.type === "measurement.result") {
       const scores = this.labels.map((label) => message.scores.find((each) => each.label === label).score);
       this.target = scores;
+      if (session.isClosing) this.bars.show(scores); // nothing moves any more
       this.windows.push({ start_ms: at(message.start_ms), end_ms: at(message.end_ms), scores });
       if (this.windows.length > 1000) this.windows.shift();
       this.latest = at(message.end_ms) / 1000;

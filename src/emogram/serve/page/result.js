@@ -74,9 +74,10 @@ export class Result {
       make("section", { class: "card-box", "aria-label": "Timeline" }, bar, this.tracks, this.map,
         legend(found.labels, { withUnsure: found.segments.some((each) => each.abstained) }),
         make("p", { class: "soft small", id: "tracks-hint" }, "Click or use the arrow keys to choose a moment; space plays, + and − zoom, ? shows all keys.")),
-      tableOf(found, (segment) => this.choose((segment.start_ms + segment.end_ms) / 2000, segment.channel)));
-    const side = make("div", { class: "side" }, summaryOf(found), momentBox, downloadsOf(job, this.failed), limitsOf(model),
-      make("section", { class: "card-box slim", "aria-label": "Keeping" }, make("p", { class: "soft small" }, kept), remove));
+      downloadsOf(job, this.failed),
+      tableOf(found, (segment) => this.choose((segment.start_ms + segment.end_ms) / 2000, segment.channel)),
+      make("section", { class: "keeping row spread", "aria-label": "Keeping" }, make("p", { class: "soft small" }, kept), remove));
+    const side = make("div", { class: "side" }, summaryOf(found), momentBox, limitsOf(model));
     this.place.replaceChildren(head, make("div", { class: "columns" }, main, side));
     this.place.hidden = false;
   }

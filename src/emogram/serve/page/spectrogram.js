@@ -106,7 +106,7 @@ export function explanationPicture({ map }) {
 function drawExplanation(context, { picture, start, end }, axis, width, height) {
   const x = axis.x(start, width);
   const wide = axis.x(end, width) - x;
-  context.fillStyle = `rgb(${canvasColours().paper[0]} / .55)`; // the sound steps back, so that the marks stand out
+  context.fillStyle = `rgb(${canvasColours().paper[0].join(" ")} / 60%)`; // the sound steps back, so that the marks stand out
   context.fillRect(x, 0, wide, height);
   context.imageSmoothingEnabled = true;
   context.drawImage(picture, x, 0, wide, height);

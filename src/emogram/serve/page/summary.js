@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { labelColours } from "./colours.js";
 import { make } from "./dom.js";
-import { percent, time } from "./text.js";
+import { length, percent, time } from "./text.js";
 import { token } from "./token.js";
 
 const FORMATS = [
@@ -37,7 +37,7 @@ export function summaryOf({ result, labels }) {
     return make("li", {}, dot, make("span", {}, name), make("strong", {}, percent(share)));
   }));
   const unsure = summary.shares.unsure ?? 0;
-  box.append(title, make("p", { class: "soft" }, `Of ${time(summary.speech_s, true)} of speech in ${time(result.audio.duration_ms / 1000, true)}:`), strip, list);
+  box.append(title, make("p", { class: "soft" }, `Of ${length(summary.speech_s)} of speech in ${length(result.audio.duration_ms / 1000)}:`), strip, list);
   if (unsure > 0) box.append(make("p", { class: "soft small" }, "“Unsure” means that the model would be wrong too often there, so it does not choose."));
   if (result.partial) box.append(make("p", {}, make("strong", {}, "Only a part could be read.")));
   if (warnings.length) box.append(heads);

@@ -12,6 +12,9 @@ export function time(seconds, tenths = false) {
 
 export const percent = (share) => (share > 0 && share < 0.005 ? "< 1 %" : `${Math.round(100 * share)} %`);
 
+/** How long something is: "15.6 s", "2:05". */
+export const length = (seconds) => (seconds < 60 ? `${seconds.toFixed(1)} s` : time(seconds));
+
 /** Seconds left, roughly: "about 20 s", "about 3 min". */
 export function left(seconds) {
   if (seconds < 5) return "a few seconds";
