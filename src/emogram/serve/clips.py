@@ -20,7 +20,7 @@ from emogram.records import Prediction, Segment, Timeline, Windows
 from emogram.serve.problems import Problem
 from emogram.serve.service import Service, service_of
 from emogram.serve.shapes import RESULT_EXAMPLE, problems, query_of, upload_body
-from emogram.serve.uploads import Upload, receive
+from emogram.serve.uploads import Upload, filled, receive
 from emogram.timeline import rate_warnings, summary_of
 from emogram.watched import Answer
 from emogram.writers import clip_dict, save_timeline
@@ -74,7 +74,7 @@ async def emotions(request: Request, service: Annotated[Service, Depends(service
     """Send the sound as the field `file` of a form, or as the body itself. Longer sound is a job: `POST /v1/jobs`."""
     config = service.config
     # What can be refused is refused before the sound is on its way.
-    service.models.named(ClipOptions.from_dict(request.query_params).model)
+    service.models.named(ClipOptions.from_dict(filled(request.query_params)).model)
     service.workers.check_room()
     with service.uploads.place():
         upload = await receive(request, service.uploads.path, config.max_clip_mb * 1e6)

@@ -90,17 +90,18 @@ def origin_fits(service: Service, connection: HTTPConnection) -> bool:
         # Browsers say where pictures, scripts and links of other sites come from. To follow a link is no harm.
         is_foreign = connection.headers.get("sec-fetch-site", "none") in ("cross-site", "same-site")
         return not is_foreign or connection.headers.get("sec-fetch-mode") == "navigate"
-    # Not the scheme: behind a proxy that ends TLS it is another here.
-    return origin in service.config.origins or _place(origin) == _place(f"//{connection.headers.get('host', '')}")
+    return origin in service.config.origins or _is_own(origin, connection.headers.get("host", ""))
 
 
-def _place(url: str) -> tuple[str, int | None] | None:
+def _is_own(origin: str, host: str) -> bool:
     try:
-        parts = urlsplit(url)
-        port = None if parts.port in (80, 443) else parts.port
+        page, own = urlsplit(origin), urlsplit(f"//{host}")
+        port = page.port or {"http": 80, "https": 443}.get(page.scheme)
+        # The scheme tells nothing: behind a proxy that ends TLS it is another here.
+        ports = (80, 443) if own.port is None else (own.port,)
     except ValueError:
-        return None
-    return None if parts.hostname is None else (parts.hostname, port)
+        return False
+    return page.hostname is not None and page.hostname == own.hostname and port in ports
 
 
 def _host_name(host: str) -> str:
@@ -191,8 +192,7 @@ class _Answer:
         origin = connection.headers.get("origin")
         if origin is not None and origin in service.config.origins:
             self._headers |= {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED}
-        if service.config.origins:
-            self._headers["Vary"] = "Origin"
+        self._varies = bool(service.config.origins)
 
     async def send(self, message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.http.response.start"):
@@ -200,6 +200,8 @@ class _Answer:
             headers = MutableHeaders(raw=message.setdefault("headers", []))
             for name, value in self._headers.items():
                 headers.setdefault(name, value)
+            if self._varies:
+                headers.add_vary_header("Origin")
         elif message["type"] == "websocket.accept":
             self.status = 101
         await self._send(message)

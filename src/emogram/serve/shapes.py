@@ -112,19 +112,29 @@ def problems(*codes: str, common: bool = True) -> dict[int | str, dict[str, Any]
     }
 
 
+def _properties(options: type[Settings]) -> dict[str, dict[str, Any]]:
+    """Return the schema of each setting; what may be null is left out there, since addresses and forms have no null."""
+    found: dict[str, dict[str, Any]] = options.model_json_schema()["properties"]
+    for schema in found.values():
+        kinds = [each for each in schema.pop("anyOf", []) if each.get("type") != "null"]
+        schema |= kinds[0] if kinds else {}
+        if schema.get("default", "") is None:
+            del schema["default"]
+    return found
+
+
 def query_of(options: type[Settings]) -> list[dict[str, Any]]:
     """Return settings as parameters of an address, for a route that takes them there or in a form."""
     return [
         {"name": name, "in": "query", "required": False, "schema": schema, "description": schema.pop("description", "")}
-        for name, schema in options.model_json_schema()["properties"].items()
+        for name, schema in _properties(options).items()
     ]
 
 
 def upload_body(options: type[Settings]) -> dict[str, Any]:
     """Return the body that `uploads.receive` reads: a form with the sound and settings, or the sound itself."""
     binary = {"type": "string", "format": "binary"}
-    fields = options.model_json_schema()["properties"]
-    form = {"type": "object", "required": ["file"], "properties": {"file": binary, **fields}}
+    form = {"type": "object", "required": ["file"], "properties": {"file": binary, **_properties(options)}}
     return {
         "required": True,
         "content": {

@@ -66,6 +66,10 @@ def describe(classifier: Classifier) -> dict[str, Any]:
     }
 
 
+# Samples x channels of a clip: a minute of stereo at 192 kHz, or of eight channels at 48 kHz. A hundred kilobytes of
+# FLAC can hold many times more, and would keep a process busy for seconds.
+MAX_VALUES = 24_000_000
+
 Task = Callable[[ModelsAtHand, dict[str, Any]], Answer]
 
 
@@ -89,8 +93,7 @@ def clip(models: ModelsAtHand, values: dict[str, Any]) -> Answer:
     from emogram import audio
 
     path, config = Path(values["path"]), models.config(values["model"])
-    duration_s, sample_rate, channels = audio.probe(path)
-    _check_length(path, duration_s, values["max_s"])
+    duration_s, sample_rate, channels = _probed(path, values["max_s"])
     waveform = audio.load_audio(path, sample_rate=config.sample_rate)
     _check_length(path, waveform.size / config.sample_rate, values["max_s"])  # of a file whose header does not tell
     heard = hear(waveform, config, check=values["check"])
@@ -116,13 +119,11 @@ def timeline(models: ModelsAtHand, values: dict[str, Any]) -> Answer:
     """
     import tempfile
 
-    from emogram import audio
     from emogram.timeline import analyze
     from emogram.writers import save_timeline, timeline_dict
 
     path, name, classifier = Path(values["path"]), values["name"], models.classifier(values["model"])
-    duration_s, _, _ = audio.probe(path)
-    _check_length(path, duration_s, values["max_s"])
+    _probed(path, values["max_s"])
     found = analyze(path, model=classifier)
     _check_length(path, found.duration_s, values["max_s"])
     if values["format"] == "json":
@@ -132,6 +133,22 @@ def timeline(models: ModelsAtHand, values: dict[str, Any]) -> Answer:
             Path(folder) / "result", found, values["format"], recording=name, model=classifier.info.model_id
         )
         return Answer({"result": written.read_text(encoding="utf-8")})
+
+
+def _probed(path: Path, max_s: float) -> tuple[float | None, int, int]:
+    """Return what the header of a clip says, and refuse what is too long by it."""
+    from emogram import audio
+
+    duration_s, sample_rate, channels = audio.probe(path)
+    _check_length(path, duration_s, max_s)
+    n_values = round((duration_s or 0.0) * sample_rate) * channels
+    if n_values > MAX_VALUES:
+        raise Problem(
+            "too_long",
+            f"{path}: {n_values} values in {channels} channels at {sample_rate} Hz; a clip may hold {MAX_VALUES}, make "
+            "it mono or send it to POST /v1/jobs",
+        )
+    return duration_s, sample_rate, channels
 
 
 def _check_length(path: Path, duration_s: float | None, max_s: float) -> None:

@@ -42,7 +42,7 @@ class Upload:
     Attributes:
         path: The file, of a random name; whoever received it removes it.
         name: What the client calls it, made safe to show; its base name only.
-        fields: The parameters of the address, and over them the text fields of a form.
+        fields: The parameters of the address, and over them the text fields of a form; those left empty are not there.
     """
 
     path: Path
@@ -136,7 +136,7 @@ async def receive(request: Request, folder: Path, max_bytes: float) -> Upload:
         suffix = Path(name).suffix.lower()
         path = part.with_suffix(suffix if suffix in RECORDING_SUFFIXES else ".bin")
         part.rename(path)
-        return Upload(path, name, fields)
+        return Upload(path, name, filled(fields))
     except BaseException:
         part.unlink(missing_ok=True)
         raise
@@ -150,6 +150,11 @@ def _full_disk_said() -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise Problem("disk_full", "no room for this file; come again later", retry_after_s=60.0) from None
+
+
+def filled(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields that are not empty: a form of a page sends them all."""
+    return {name: value for name, value in fields.items() if value}
 
 
 def safe_name(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import queue
 import threading
@@ -25,6 +26,8 @@ from emogram.watched import Answer, Child, Died, Late, Stopped
 START_S = 300.0  # a first import from a slow disk takes half a minute
 STARTS = 3  # that often a process may die before it has begun
 GRACE_S = 1.0  # what nobody waits for any more is let finish so long: a new process costs half a second
+
+_LOG = logging.getLogger("emogram.serve")
 
 Lane = Literal["clip", "view"]
 
@@ -184,8 +187,9 @@ class _Slot:
 
     def start(self) -> Child:
         """Return a process that is known to work."""
-        if self.child is not None:
+        if self.child is not None and self.child.is_alive:
             return self.child
+        self.end()  # the system may have ended it while it had nothing to do, which is no fault of the next file
         for attempt in range(STARTS):
             child = Child("emogram.serve.child")
             try:
@@ -233,6 +237,8 @@ class _Slot:
         if code == "memory":
             self._ended("memory")  # what is left of it is in pieces
             raise InputError(f"{name}: {message}", code=code)
+        if code == "unexpected":  # a library choked on this file, or there is a bug of ours
+            _LOG.warning("task %s: %s", task, message)
         raise Problem(code, message)
 
     def stop(self) -> None:

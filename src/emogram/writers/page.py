@@ -110,6 +110,9 @@ def _groups(kind: str, groups: Mapping[str, Mapping[str, Any]], colours: dict[st
 
 
 def _charts(timeline: Timeline, source: Source, colours: dict[str, str]) -> Iterator[str]:
+    if timeline.duration_s <= 0.0:
+        yield '<p class="soft">No sound was read.</p>'
+        return
     sound: Overview | None = None
     try:
         sound = overview(source.recording, duration_s=timeline.duration_s)

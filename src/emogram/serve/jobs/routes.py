@@ -142,19 +142,25 @@ async def listed(service: Found, limit: Annotated[int, Query(ge=1, le=1000)] = 1
     return {"jobs": [_as_json(jobs, each) for each in await jobs.do(jobs.newest, limit)]}
 
 
-@router.get("/{job_id}", summary="Ask for a job", responses={**example(JOB_EXAMPLE), **problems("not_found")})
+@router.get(
+    "/{job_id}", summary="Ask for a job", responses={**example(JOB_EXAMPLE), **problems("not_found", "bad_parameter")}
+)
 async def asked(job: AnyJob, service: Found) -> dict[str, Any]:
     """Tell how far a job is."""
     return _as_json(service.jobs, job)
 
 
-@router.post("/{job_id}/cancel", summary="Cancel a job", responses={**example(JOB_EXAMPLE), **problems("not_found")})
+@router.post(
+    "/{job_id}/cancel",
+    summary="Cancel a job",
+    responses={**example(JOB_EXAMPLE), **problems("not_found", "bad_parameter")},
+)
 async def cancel(job: AnyJob, service: Found) -> dict[str, Any]:
     """End a job that waits or is worked on; of one that is finished nothing changes."""
     return _as_json(service.jobs, await service.jobs.do(service.jobs.cancel, job.id))
 
 
-@router.delete("/{job_id}", status_code=204, summary="Delete a job", responses=problems("not_found"))
+@router.delete("/{job_id}", status_code=204, summary="Delete a job", responses=problems("not_found", "bad_parameter"))
 async def delete(job: AnyJob, service: Found) -> Response:
     """End a job if it is worked on, and delete its sound and all that was made of it."""
     await service.jobs.do(service.jobs.remove, job.id)
@@ -203,7 +209,7 @@ async def result(
         **example(
             {"labels": ["calm", "happy"], "start_ms": [0], "end_ms": [2048], "channel": [None], "scores": [[0.2, 0.8]]}
         ),
-        **problems("not_found", "not_ready"),
+        **problems("not_found", "not_ready", "bad_parameter"),
     },
 )
 async def windows(job: DoneJob, service: Found) -> Response:
@@ -296,7 +302,7 @@ async def explanation(
     responses={
         200: {"description": "The file as it was sent.", "content": {"audio/*": {}}},
         206: {"description": "The bytes that were asked for.", "content": {"audio/*": {}}},
-        **problems("not_found", "bad_range"),
+        **problems("not_found", "bad_range", "bad_parameter"),
     },
 )
 async def audio(request: Request, job: AnyJob, service: Found) -> Response:

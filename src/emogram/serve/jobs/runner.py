@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -200,7 +202,7 @@ class Jobs:
         """Take in what was sent; when it returns, a power cut does not lose it any more.
 
         Raises:
-            Problem: It is one too many ("busy").
+            Problem: It is one too many ("busy"), or there is no room ("disk_full").
         """
         job = Job(
             id=secrets.token_hex(16),
@@ -218,9 +220,11 @@ class Jobs:
             with self._lock:
                 self.check_room()
                 self._store.add(job)
-        except BaseException:
+        except BaseException as error:
             self.place.remove(job.id)
-            raise
+            if not _is_full(error):
+                raise
+            raise _no_room() from None
         self._loop.call_soon_threadsafe(self._wake.set)
         return job
 
@@ -241,6 +245,10 @@ class Jobs:
         if running is not None:
             running.ended.wait(END_S)
         return self.get(job_id)
+
+    def weigh(self, job_id: str) -> None:
+        """Look anew what a job takes on the disk."""
+        self._store.weigh(job_id, self.place.n_bytes(job_id))
 
     def remove(self, job_id: str) -> None:
         """End a job if it runs, and remove it with all its files.
@@ -374,3 +382,14 @@ class Jobs:
     def _kept_text(self) -> str:
         hours = self._config.keep_hours
         return f"{hours:g} hours" if hours >= 1.0 else f"{60.0 * hours:.2g} minutes"
+
+
+def _no_room() -> Problem:
+    return Problem("disk_full", "no room for another job; delete some, or come again later", retry_after_s=600.0)
+
+
+def _is_full(error: BaseException) -> bool:
+    """Tell whether the disk is full, or what the user may take of it."""
+    if isinstance(error, sqlite3.Error):
+        return error.sqlite_errorcode == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

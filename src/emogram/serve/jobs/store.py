@@ -179,6 +179,10 @@ class Store:
             [status, now_s, n_bytes, duration_s, code, message, job_id, QUEUED, RUNNING],
         )
 
+    def weigh(self, job_id: str, n_bytes: int) -> None:
+        """Write down what a job takes on the disk."""
+        self._do("UPDATE jobs SET n_bytes = ? WHERE id = ?", [n_bytes, job_id])
+
     def remove(self, job_id: str) -> None:
         """Forget a job."""
         self._do("DELETE FROM jobs WHERE id = ?", [job_id])

@@ -189,12 +189,15 @@ def _stretch(values: dict[str, Any], start_s: float, end_s: float, rate: int) ->
 
 
 def _duration_s(values: dict[str, Any]) -> float:
-    if values["duration_s"]:
-        return float(values["duration_s"])
-    with open_recording(values["path"]) as recording:
-        if not recording.duration_s:
-            raise InputError(f"{values['name']}: its length is not known before it is analysed", code="not_ready")
-        return recording.duration_s
+    duration_s = values["duration_s"]
+    if duration_s is None:
+        with open_recording(values["path"]) as recording:
+            duration_s = recording.duration_s
+    if duration_s is None:
+        raise InputError(f"{values['name']}: its length is not known before it is analysed", code="not_ready")
+    if duration_s <= 0.0:
+        raise InputError(f"{values['name']}: no samples in it", code="empty")
+    return float(duration_s)
 
 
 def _outside(values: dict[str, Any], start_s: float, end_s: float | None) -> InputError:

@@ -57,6 +57,7 @@ async def view(service: Service, job: Job, task: str, suffix: str, values: dict[
         }
         await service.workers.call(task, {**values, **about}, limit_s=limit_s, lane="view")
         await asyncio.to_thread(_remove_oldest, out)
+        await jobs.do(jobs.weigh, job.id)
     return out
 
 
