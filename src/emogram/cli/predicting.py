@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from emogram.classifier import Classifier
     from emogram.progress import Progress
     from emogram.records import Clip, Prediction
+
+    Answered = tuple[Clip, tuple[Prediction, dict[str, Any]] | EmogramError]
 
 ADAPTED_NOTE = "adapted to the voice, which helps only where it was recorded in several moods"
 
@@ -66,53 +68,103 @@ def predict(
         bool, typer.Option(help="Warn of what is not speech; takes about as long as the answer itself.")
     ] = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Files to work on at once.", show_default=False)] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Ask a running service, such as http://127.0.0.1:8000, whose token EMOGRAM_TOKEN holds; --model is "
+            "then the id of one of its models.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Tell the emotion of speech."""
-    from emogram import console
-    from emogram.classifier import Classifier
-    from emogram.errors import ModelError
-
     if voice_folders and not adapt:
         raise SettingsError("--voice-folders says what --adapt adapts to; say --adapt as well")
+    if server is not None:
+        from emogram.cli.asking import Server, refuse_with_server
+
+        refuse_with_server(adapt=adapt, picture=picture, shifts=shifts > 1)
+        with Server(server, model) as service:
+            clips, failed = _clips_of(names_given(files), None)
+            progress = _predict_progress(len(clips), json=json)
+            answers = service.answers(clips, check=check, workers=workers, progress=progress)
+            return _tell(clips, answers, failed, labels=service.labels, top_k=top_k, csv=csv, json=json)
     if picture is not None:
         from emogram.doctor import require_plots
 
         require_plots("drawing pictures")
+    from emogram.classifier import Classifier
+
     classifier = Classifier.load(model, shifts=shifts)
-    clips, failed = _clips_of(names_given(files), classifier.info)
+    clips, failed = _clips_of(names_given(files), classifier)
     drawings = _drawings(picture, clips)
-    done: list[tuple[Clip, Prediction]] = []
-    odd: Counter[str] = Counter()
-    errors: list[EmogramError] = [error for _, error in failed]
     outcomes = classifier.predict_many(
         clips, check=check, workers=workers, progress=_predict_progress(len(clips), json=json)
     )
     if adapt:
         outcomes = classifier.adapt(outcomes, voice_of=lambda clip: str(clip.path.parent) if voice_folders else "")
+    answers = _answers(outcomes, classifier, drawings, adapted=adapt)
+    return _tell(clips, answers, failed, labels=classifier.labels, top_k=top_k, csv=csv, json=json)
+
+
+def _answers(
+    outcomes: Iterator[tuple[Clip, Prediction | EmogramError]],
+    classifier: Classifier,
+    drawings: Mapping[Path, Path],
+    *,
+    adapted: bool,
+) -> Iterator[Answered]:
+    """Yield each clip with its answer and the line of `--json`, or with the error that came instead."""
     with contextlib.closing(outcomes):  # type: ignore[type-var]
         for clip, outcome in outcomes:
             if isinstance(outcome, EmogramError):
-                failed.append((clip, outcome))
-                errors.append(outcome)
+                yield clip, outcome
                 continue
-            done.append((clip, outcome))
             result = _result(clip, outcome, classifier)
-            if adapt:
+            if adapted:
                 result["warnings"].append(ADAPTED_NOTE)
+            yield clip, (outcome, result)
+            if drawings:
+                _draw(clip, outcome, classifier.info, drawings[clip.path])
+
+
+def _tell(
+    clips: Sequence[Clip],
+    answers: Iterator[Answered],
+    failed: list[tuple[Clip, EmogramError]],
+    *,
+    labels: Sequence[str],
+    top_k: int | None,
+    csv: Path | None,
+    json: bool,
+) -> int:
+    """Show answers as they come, and what failed; return the exit code."""
+    from emogram import console
+    from emogram.errors import ModelError
+
+    done: list[tuple[Clip, Prediction]] = []
+    odd: Counter[str] = Counter()
+    with contextlib.closing(answers):  # type: ignore[type-var]
+        for clip, answer in answers:
+            if isinstance(answer, EmogramError):
+                failed.append((clip, answer))
+                continue
+            prediction, result = answer
+            done.append((clip, prediction))
             # Figures between parentheses differ from file to file, and what is counted is the same.
             odd.update(result["warnings"] if len(clips) == 1 else [w.partition(" (")[0] for w in result["warnings"]])
             if json:
                 print_json(result)
-            if drawings:
-                _draw(clip, outcome, classifier.info, drawings[clip.path])
     if not json and done:
         _show_predictions(done, top_k=top_k, one=len(clips) == 1)
         notes([f"{count} of {len(done)} files: {warning}" for warning, count in odd.items()])
     if csv is not None:
         from emogram.writers import write_predictions_csv
 
-        write_predictions_csv(csv, done, labels=classifier.labels)
+        write_predictions_csv(csv, done, labels=labels)
+    errors = [error for _, error in failed]
     if len(errors) == 1 and not done:
         raise errors[0]
     console.failures([(clip, str(error)) for clip, error in failed], total=len(done) + len(failed))
@@ -121,27 +173,33 @@ def predict(
     return PARTLY_FAILED if errors else 0
 
 
-def _clips_of(names: Iterator[str], info: ModelInfo) -> tuple[list[Clip], list[tuple[Clip, EmogramError]]]:
-    """Return the clips that names stand for, and the names that stand for none."""
+def _clips_of(
+    names: Iterator[str], classifier: Classifier | None
+) -> tuple[list[Clip], list[tuple[Clip, EmogramError]]]:
+    """Return the clips that names stand for, and the names that stand for none; without a classifier, of sounds."""
     from emogram.records import Clip
 
+    takes_pictures = classifier is not None and classifier.info.spectrogram is None
     clips: list[Clip] = []
     failed: list[tuple[Clip, EmogramError]] = []
     for name in names:
         try:
-            clips += [Clip(path) for path in files_named(name, lambda folder: _files_in(folder, info))]
+            clips += [
+                Clip(path)
+                for path in files_named(name, lambda folder: _files_in(folder, takes_pictures=takes_pictures))
+            ]
         except InputError as error:
             failed.append((Clip(Path(name)), error))
     return clips, failed
 
 
-def _files_in(folder: Path, info: ModelInfo) -> list[Path]:
+def _files_in(folder: Path, *, takes_pictures: bool) -> list[Path]:
     from emogram.corpora.scan import scan
 
     found = scan(folder)
-    wanted = found.pictures if info.spectrogram is None else found.sounds or found.pictures
+    wanted = found.pictures if takes_pictures else found.sounds or found.pictures
     if not wanted:
-        kind = "PNG or JPEG picture" if info.spectrogram is None else "sound file"
+        kind = "PNG or JPEG picture" if takes_pictures else "sound file"
         raise InputError(f"{folder}: no {kind} in it, which this model takes")
     return list(wanted)
 

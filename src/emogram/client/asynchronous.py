@@ -7,12 +7,13 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy.typing as npt
 
 from emogram.client import calls
 from emogram.client.address import TIMEOUT_S, URL, Address, lost, require_client
+from emogram.client.blocking import AT_ONCE, CLOSE_S
 from emogram.client.calls import Call, Lost, Reply, Request, Wait
 from emogram.client.records import StreamEvent, prediction_of
 from emogram.client.streaming import CLOSE, Frames, Reader, refused, update_message
@@ -21,9 +22,11 @@ from emogram.files import writing
 from emogram.progress import SILENT, Progress
 from emogram.records import Prediction, Timeline
 
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
 Result = TypeVar("Result")
 
-AT_ONCE = 8
 BLOCK_BYTES = 2**18
 
 
@@ -180,45 +183,17 @@ class AsyncClient:
     ) -> AsyncGenerator[StreamEvent]:
         """Send live sound and yield what is heard; see `Client.stream`. The chunks may come asynchronously too."""
         from websockets.asyncio.client import connect
-        from websockets.exceptions import ConnectionClosed, WebSocketException
+        from websockets.exceptions import WebSocketException
 
-        try:
-            socket = await connect(**self._address.websocket())
-        except (OSError, WebSocketException) as error:
-            raise refused(error, self._address) from None
-
-        async def speak() -> None:
-            frames = Frames()
+        async with contextlib.AsyncExitStack() as stack:
             try:
-                async for chunk in _each(chunks):
-                    for frame in frames.of(chunk):
-                        await socket.send(frame)
-                await socket.send(CLOSE)
-            except ConnectionClosed:  # whoever reads is told why
-                pass
-            except BaseException:  # the reader's to raise
-                await socket.close()
-                raise
-
-        reader = Reader()
-        speaker: asyncio.Task[None] | None = None
-        try:
-            with contextlib.suppress(ConnectionClosed):
-                await socket.send(update_message(sample_rate, model, find_speech=find_speech, smooth=smooth))
-                speaker = asyncio.create_task(speak())
-                while True:
-                    event = reader.read(await socket.recv())
-                    if event is not None:
-                        yield event
-            if speaker is not None and speaker.done():
-                speaker.result()
-            reader.end(socket.close_code, socket.close_reason or "")
-        finally:
-            if speaker is not None:
-                speaker.cancel()
-                await asyncio.gather(speaker, return_exceptions=True)
-            socket.close_timeout = 1.0
-            await socket.close()
+                socket = await stack.enter_async_context(connect(**self._address.websocket()))
+            except (OSError, WebSocketException) as error:
+                raise refused(error, self._address) from None
+            settings = update_message(sample_rate, model, find_speech=find_speech, smooth=smooth)
+            async with contextlib.aclosing(_heard(socket, chunks, settings)) as events:
+                async for event in events:
+                    yield event
 
     async def _do(self, call: Call[Result]) -> Result:
         reply: Reply | Lost | None = None
@@ -250,6 +225,47 @@ class AsyncClient:
         except httpx.TransportError as error:
             return lost(error, self._address)
         return Reply(answer.status_code, answer.headers, answer.content)
+
+
+async def _heard(
+    socket: ClientConnection,
+    chunks: Iterable[bytes | npt.ArrayLike] | AsyncIterable[bytes | npt.ArrayLike],
+    settings: str,
+) -> AsyncGenerator[StreamEvent]:
+    """Send sound in a task of its own, and yield what comes back."""
+    from websockets.exceptions import ConnectionClosed
+
+    async def speak() -> None:
+        frames = Frames()
+        try:
+            async for chunk in _each(chunks):
+                for frame in frames.of(chunk):
+                    await socket.send(frame)
+            await socket.send(CLOSE)
+        except ConnectionClosed:  # whoever reads is told why
+            pass
+        except BaseException:  # the reader's to raise
+            await socket.close()
+            raise
+
+    reader = Reader()
+    speaker: asyncio.Task[None] | None = None
+    try:
+        with contextlib.suppress(ConnectionClosed):
+            await socket.send(settings)
+            speaker = asyncio.create_task(speak())
+            while True:
+                event = reader.read(await socket.recv())
+                if event is not None:
+                    yield event
+        if speaker is not None:
+            await speaker
+        reader.end(socket.close_code, socket.close_reason or "")
+    finally:
+        socket.close_timeout = CLOSE_S
+        if speaker is not None:
+            speaker.cancel()
+            await asyncio.gather(speaker, return_exceptions=True)
 
 
 async def _blocks(path: Path) -> AsyncIterator[bytes]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 AT_ONCE = 8
+CLOSE_S = 1.0  # that long a service may take to say goodbye to whoever leaves a stream
 
 
 class Client:
@@ -257,49 +258,17 @@ class Client:
         Raises:
             EmogramError: See `Client`; the stream was refused or cut off.
         """
-        from websockets.exceptions import ConnectionClosed, WebSocketException
+        from websockets.exceptions import WebSocketException
         from websockets.sync.client import connect
 
-        try:
-            socket = connect(**self._address.websocket())
-        except (OSError, WebSocketException) as error:
-            raise refused(error, self._address) from None
-        failure: list[BaseException] = []
-        stopped = threading.Event()
-
-        def speak() -> None:
-            frames = Frames()
+        with contextlib.ExitStack() as stack:
             try:
-                for chunk in chunks:
-                    for frame in frames.of(chunk):
-                        if stopped.is_set():
-                            return
-                        socket.send(frame)
-                socket.send(CLOSE)
-            except ConnectionClosed:  # whoever reads is told why
-                pass
-            except BaseException as error:  # the reader's to raise
-                failure.append(error)
-                socket.close()
-
-        reader = Reader()
-        speaker = threading.Thread(target=speak, name="emogram-client-stream", daemon=True)
-        try:
-            socket.send(update_message(sample_rate, model, find_speech=find_speech, smooth=smooth))
-            speaker.start()
-            for message in _said(socket):
-                event = reader.read(message)
-                if event is not None:
-                    yield event
-            if failure:
-                raise failure[0]
-            reader.end(socket.close_code, socket.close_reason or "")
-        except ConnectionClosed:  # before all was said
-            reader.end(socket.close_code, socket.close_reason or "")
-        finally:
-            stopped.set()
-            socket.close_timeout = 1.0
-            socket.close()
+                socket = stack.enter_context(connect(**self._address.websocket()))
+            except (OSError, WebSocketException) as error:
+                raise refused(error, self._address) from None
+            yield from _heard(
+                socket, chunks, update_message(sample_rate, model, find_speech=find_speech, smooth=smooth)
+            )
 
     def _do(self, call: Call[Result]) -> Result:
         reply: Reply | Lost | None = None
@@ -333,10 +302,40 @@ class Client:
         return Reply(answer.status_code, answer.headers, answer.content)
 
 
-def _said(socket: ClientConnection) -> Iterator[str | bytes]:
-    """Yield what comes until the connection ends, however it does."""
+def _heard(socket: ClientConnection, chunks: Iterable[bytes | npt.ArrayLike], settings: str) -> Generator[StreamEvent]:
+    """Send sound in a thread of its own, and yield what comes back."""
     from websockets.exceptions import ConnectionClosed
 
-    with contextlib.suppress(ConnectionClosed):
-        while True:
-            yield socket.recv()
+    failure: list[BaseException] = []
+    stopped = threading.Event()
+
+    def speak() -> None:
+        frames = Frames()
+        try:
+            for chunk in chunks:
+                for frame in frames.of(chunk):
+                    if stopped.is_set():
+                        return
+                    socket.send(frame)
+            socket.send(CLOSE)
+        except ConnectionClosed:  # whoever reads is told why
+            pass
+        except BaseException as error:  # the reader's to raise
+            failure.append(error)
+            socket.close()
+
+    reader = Reader()
+    try:
+        with contextlib.suppress(ConnectionClosed):
+            socket.send(settings)
+            threading.Thread(target=speak, name="emogram-client-stream", daemon=True).start()
+            while True:
+                event = reader.read(socket.recv())
+                if event is not None:
+                    yield event
+        if failure:
+            raise failure[0]
+        reader.end(socket.close_code, socket.close_reason or "")
+    finally:
+        stopped.set()
+        socket.close_timeout = CLOSE_S
