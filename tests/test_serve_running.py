@@ -129,7 +129,7 @@ def test_told_to_end_it_finishes_what_is_in_flight_and_takes_nothing_new(folder,
 
 def test_what_does_not_end_in_time_is_cut_off_and_a_second_signal_ends_at_once(folder, clip, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(SLOW_DECODER.replace("1.5", "30"))
-    for arguments, signals, most_s in ((("--drain-s", "0.3"), 1, 8.0), ((), 2, 2.0)):
+    for arguments, signals, most_s in ((("--drain-s", "0.3"), 1, 12.0), ((), 2, 5.0)):
         with command(folder, *arguments, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}") as (
             process,
             said,
@@ -310,3 +310,11 @@ def test_a_client_that_does_not_read_is_let_go(folder, monkeypatch):
                     n_bytes += len(part)
         assert n_bytes < 50_000_000
         assert app.state.service.n_open == 0
+
+
+@pytest.mark.parametrize("name", ["fastapi", "uvicorn", "prometheus_client"])
+def test_without_the_extra_it_says_what_to_install(name):
+    code = f"import sys; sys.modules[{name!r}] = None; from emogram import cli; sys.exit(cli.run(['serve']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pip install 'emogram[serve]'" in " ".join(done.stderr.split())

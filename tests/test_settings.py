@@ -13,9 +13,9 @@ import typer
 from typer.testing import CliRunner
 
 from emogram import cli
-from emogram.config import RECIPES, RunConfig, run_config
+from emogram.config import RECIPES, RunConfig, ServeConfig, run_config
 from emogram.errors import SettingsError
-from emogram.settings import SETTINGS, read_settings, resolve, takes_settings
+from emogram.settings import SETTINGS, read_settings, resolve, takes_config, takes_settings
 
 NETWORK_OF_THE_ORIGIN = "baseline"
 
@@ -217,3 +217,34 @@ def test_a_file_that_is_missing_or_no_toml_is_refused(tmp_path):
     (tmp_path / "bad.toml").write_text("epochs: 3", encoding="utf-8")
     with pytest.raises(SettingsError, match=r"bad\.toml is not a TOML file"):
         resolve({}, file=tmp_path / "bad.toml")
+
+
+def test_settings_without_sections_come_from_the_same_places(monkeypatch, tmp_path):
+    for name in ServeConfig.model_fields:
+        monkeypatch.delenv(f"EMOGRAM_{name.upper()}", raising=False)
+    seen: list[ServeConfig] = []
+    app = typer.Typer()
+
+    @app.command()
+    @takes_config(ServeConfig, leave_out=("token",))
+    def serve(config: ServeConfig, other: Annotated[int, typer.Option()] = 7) -> int:
+        seen.append(config)
+        return other
+
+    def parse(*arguments: str) -> ServeConfig:
+        result = CliRunner().invoke(app, list(arguments))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return seen.pop()
+
+    assert parse() == ServeConfig()
+    file = ("--config", str(toml(tmp_path / "a.toml", {"port": 1, "max_queue": 2, "hosts": ["a", "b"]})))
+    assert (parse(*file).port, parse(*file).max_queue, parse(*file).hosts) == (1, 2, ("a", "b"))
+    monkeypatch.setenv("EMOGRAM_PORT", "3")
+    monkeypatch.setenv("EMOGRAM_HOSTS", "c, d")
+    assert (parse(*file).port, parse(*file).max_queue, parse(*file).hosts) == (3, 2, ("c", "d"))
+    assert parse(*file, "--port", "4").port == 4
+    with pytest.raises(SettingsError, match="unknown setting 'prot'"):
+        parse("--config", str(toml(tmp_path / "b.toml", {"prot": 1})))
+    assert CliRunner().invoke(app, ["--token", "12345678"]).exit_code == 2

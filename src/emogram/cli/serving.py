@@ -64,9 +64,11 @@ def serve(
         else:
             typer.echo(url)
         if open_page:
+            import threading
             import webbrowser
 
-            webbrowser.open(url)
+            # Some browsers return only when they are closed, and the service must go on.
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     return run(loaded, config, allow_strangers=no_token, listening=say)
 
