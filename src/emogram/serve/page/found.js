@@ -11,11 +11,10 @@ export class Found {
     this.channels = [...new Set(this.segments.map((each) => each.channel))];
     if (!this.channels.length) this.channels = [null];
     this.channel = this.channels[0];
-    this.hop = this.windows.slice(1).reduce((least, each, at) => {
-      const step = each.start_ms - this.windows[at].start_ms;
-      return step > 0 ? Math.min(least, step) : least;
-    }, Infinity);
-    if (!Number.isFinite(this.hop)) this.hop = this.windows.length ? this.windows[0].end_ms - this.windows[0].start_ms : 1000;
+    this.hop = this.windows.reduce((least, each, at) => { // pauses make steps longer, never shorter
+      const step = at ? each.start_ms - this.windows[at - 1].start_ms : 0;
+      return Math.min(least, step > 0 ? step : (each.end_ms - each.start_ms) / 2);
+    }, 1000);
   }
 
   of(channel, what = this.segments) {

@@ -87,6 +87,7 @@ export class LiveMode {
       socket.onmessage = ({ data }) => {
         const message = JSON.parse(data);
         if (message.type === "session.created") {
+          this.interval = message.interval_ms;
           if (this.microphone.sampleRate !== message.audio.sample_rate) {
             socket.send(JSON.stringify({ type: "session.update", sample_rate: this.microphone.sampleRate }));
           }
@@ -226,8 +227,7 @@ export class LiveMode {
     axis.end = Math.max(SHOWN_S, now);
     axis.start = axis.end - SHOWN_S;
     const windows = this.windows ?? [];
-    const hop = windows.length > 1 ? Math.max(50, Math.min(...windows.slice(-20).map((each, at, all) => (at ? each.start_ms - all[at - 1].start_ms : Infinity)))) : 1000;
-    drawStack(byId("live-strip"), axis, windows, hop, this.labels, this.colours);
+    drawStack(byId("live-strip"), axis, windows, this.interval, this.labels, this.colours);
   }
 
   drawLevel() {

@@ -70,7 +70,7 @@ async function start() {
   watchKeys(recording);
   addEventListener("pagehide", () => live.end());
   document.documentElement.dataset.ready = "";
-  await recording.recent.refresh();
+  await Promise.all([recording.recent.refresh(), recording.openLinked()]);
 }
 
 start().catch(showError);

@@ -25,6 +25,26 @@ export class RecordingMode {
     });
     byId("cancel").addEventListener("click", () => this.cancel());
     this.takeDrops();
+    addEventListener("popstate", () => this.openLinked());
+  }
+
+  /** Show the recording that the address names, or the start where it names none. */
+  async openLinked() {
+    const id = /^#job=(\w+)$/.exec(location.hash)?.[1];
+    if (!id) {
+      if (this.result) this.start();
+      return;
+    }
+    const work = { abort: new AbortController(), job: null };
+    this.work = work;
+    try {
+      work.job = await getJson(`/v1/jobs/${id}`);
+      byId("progress-file").textContent = work.job.file;
+      if (work.job.status !== "done") this.show("progress");
+      await this.follow(work, null);
+    } catch (error) {
+      this.failed(error, work);
+    }
   }
 
   takeDrops() {
@@ -56,6 +76,7 @@ export class RecordingMode {
   }
 
   start() {
+    address("");
     this.show("start");
     this.recent.refresh();
     document.querySelector("#start .primary").focus();
@@ -153,6 +174,7 @@ export class RecordingMode {
       ]);
       if (this.work !== work) return; // another one was begun in between
       this.work = null;
+      address(`#job=${job.id}`);
       this.show("result");
       this.result?.close();
       const model = this.models.find((each) => each.id === job.model) ?? this.models[0];
@@ -165,4 +187,9 @@ export class RecordingMode {
       this.failed(error, work);
     }
   }
+}
+
+/** Let the address name what is seen, so that it can be gone back to. */
+function address(hash) {
+  if (location.hash !== hash) history.pushState(null, "", hash || location.pathname);
 }

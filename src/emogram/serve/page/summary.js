@@ -47,9 +47,9 @@ export function summaryOf({ result, labels }) {
 function headline(segments, shares) {
   if (!segments.length) return "No speech found";
   const [name, share] = shares[0];
-  if (name === "unsure") return share > 0.995 ? "Unsure throughout" : "Mostly unsure";
-  if (share > 0.995) return `Sounds ${name} throughout`;
-  return share > 0.5 ? `Mostly ${name}` : `A mix, most of it ${name}`;
+  if (share > 0.995) return name === "unsure" ? "Unsure throughout" : `Sounds ${name} throughout`;
+  if (share > 0.5) return `Mostly ${name}`;
+  return `A mix of emotions, ${shares.find(([each]) => each !== "unsure")[0]} most often`;
 }
 
 /** Links to the result in each format; with a token they are fetched first, for a link cannot carry it. */
