@@ -195,6 +195,7 @@ def test_a_file_becomes_a_timeline_that_says_what_the_service_says(open_page, ta
     result = httpx.get(f"{job}/result").json()
     windows = httpx.get(f"{job}/windows").json()
     assert result["segments"], "the voices are heard"
+    assert page.inner_text("#announce") == f"talk.wav: {page.inner_text('#summary-title')}"
 
     page.locator("#as-table summary").click()
     rows = page.locator("#as-table tbody tr").evaluate_all("rows => rows.map(row => row.cells[2].textContent)")

@@ -15,6 +15,7 @@ const SHOWN_S = 60;
 const SPEAKS = 0.5; // probability of speech from which somebody is said to speak
 const SILENT_S = 1.5;
 const TRIES = 5;
+const BEHIND_S = 3;
 const SMOOTHING = 0.18; // of the way to the newest scores, at each frame
 
 export class LiveMode {
@@ -99,7 +100,7 @@ export class LiveMode {
         this.told(message, session);
       };
       socket.onclose = () => {
-        reject(new ServiceError("unreachable", "no answer"));
+        reject(session.problem ?? new ServiceError("unreachable", "no answer"));
         if (this.session === session && session.isOpen && !session.isClosing) this.lost(session);
         session.closed?.();
       };
@@ -131,7 +132,10 @@ export class LiveMode {
     this.heard += samples.length;
     this.level = loudness(samples);
     const { session } = this;
-    if (session?.isOpen && session.socket.readyState === WebSocket.OPEN) session.socket.send(toInt16(samples));
+    if (!session?.isOpen || session.socket.readyState !== WebSocket.OPEN) return;
+    session.socket.send(toInt16(samples));
+    const behind = session.socket.bufferedAmount / 2 / this.microphone.sampleRate;
+    if (behind > BEHIND_S) this.state(`The service is ${Math.round(behind)} s behind…`, "warn");
   }
 
   told(message, session) {

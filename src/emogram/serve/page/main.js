@@ -16,7 +16,7 @@ function sayWhereSoundGoes(hours) {
   place.classList.toggle("remote", !LOOPBACK.test(location.hostname));
   place.textContent = LOOPBACK.test(location.hostname)
     ? `Audio stays on this machine. Recordings are kept here for ${kept}, or until you delete them; live sound is not kept.`
-    : `Audio is sent to ${location.host}, another machine than yours may be. It keeps recordings for ${kept}, or until you delete them; live sound is not kept.`;
+    : `Audio is sent to ${location.host}, which may be another machine than yours. It keeps recordings for ${kept}, or until you delete them; live sound is not kept.`;
 }
 
 function watchTabs() {

@@ -77,6 +77,7 @@ export class RecordingMode {
 
   start() {
     address("");
+    byId("announce").textContent = "";
     this.show("start");
     this.recent.refresh();
     document.querySelector("#start .primary").focus();
@@ -181,6 +182,7 @@ export class RecordingMode {
       const parts = { result, windows, waveform, file, model };
       this.result = new Result(byId("result"), job, parts, { failed: showError, leave: () => this.start() });
       this.result.title.focus({ preventScroll: true });
+      byId("announce").textContent = `${job.file}: ${byId("summary-title").textContent}`;
       scrollTo({ top: 0 });
       this.recent.refresh();
     } catch (error) {
