@@ -66,7 +66,11 @@ def browser(talk) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def link(url, talk) -> str:
     """What the address of the page ends in to show a finished job on the talk."""
-    job = httpx.post(f"{url}/v1/jobs", files={"file": ("talk.wav", talk.read_bytes())}).json()
+    return linked(url, talk)
+
+
+def linked(url: str, path: Path, **fields: str) -> str:
+    job = httpx.post(f"{url}/v1/jobs", files={"file": (path.name, path.read_bytes())}, data=fields).json()
     while job["status"] != "done":
         assert job["status"] in ("queued", "running"), job
         time.sleep(0.1)
@@ -231,6 +235,26 @@ def test_tracks_are_drawn_zoomed_and_played_in_step(open_page, link):
     )
     page.click("#play")
     assert page.inner_text("#play") == "Play"
+
+
+@needs_browser
+def test_each_party_of_a_call_has_its_own_track(open_page, url, talk):
+    samples, _ = soundfile.read(talk, dtype="float32")
+    call = talk.with_name("call.wav")
+    soundfile.write(call, np.stack([samples, np.roll(samples, RATE)], axis=1), RATE)
+    place = linked(url, call, channels="split")
+    segments = httpx.get(f"{url}/v1/jobs/{place.partition('=')[2]}/result").json()["segments"]
+    assert {each["channel"] for each in segments} == {0, 1}
+    page = open_page(place)
+    assert page.locator(".track-name").all_inner_texts() == ["Channel 0", "Channel 1"]
+    page.focus("#tracks")
+    for channel in (0, 1):
+        page.keyboard.press("Home")
+        page.keyboard.press("Shift+ArrowRight")
+        first = next(each for each in segments if each["channel"] == channel)
+        at = (first["start_ms"] + first["end_ms"]) / 2000
+        assert float(page.get_attribute("#tracks", "aria-valuenow")) == pytest.approx(at, abs=0.01)
+        page.keyboard.press("ArrowDown")
 
 
 @needs_browser

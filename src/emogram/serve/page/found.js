@@ -8,13 +8,14 @@ export class Found {
     this.windows = windows.start_ms.map((start, at) => ({
       start_ms: start, end_ms: windows.end_ms[at], channel: windows.channel[at], scores: windows.scores[at],
     }));
-    this.channels = [...new Set(this.segments.map((each) => each.channel))];
+    this.channels = [...new Set(this.segments.map((each) => each.channel))].sort((a, b) => a - b);
     if (!this.channels.length) this.channels = [null];
     this.channel = this.channels[0];
-    this.hop = this.windows.reduce((least, each, at) => { // pauses make steps longer, never shorter
-      const step = at ? each.start_ms - this.windows[at - 1].start_ms : 0;
-      return Math.min(least, step > 0 ? step : (each.end_ms - each.start_ms) / 2);
-    }, 1000);
+    const steps = this.channels.flatMap((channel) => this.of(channel, this.windows).map((each, at, own) => {
+      const step = at ? each.start_ms - own[at - 1].start_ms : 0;
+      return step > 0 ? step : (each.end_ms - each.start_ms) / 2;
+    }));
+    this.hop = steps.reduce((least, each) => Math.min(least, each), 1000); // pauses make steps longer, never shorter
   }
 
   of(channel, what = this.segments) {

@@ -87,7 +87,7 @@ export class Moment {
       const alone = found.prediction;
       this.said.replaceChildren(
         make("p", {}, swatch("for"), ` spoke for “${found.label}”, `, swatch("against"), " spoke against it."),
-        make("p", { class: "soft small" }, `Over the spectrogram, ${time(from / 1000, true)} to ${time(to / 1000, true)}. Heard alone, this stretch is ${alone.abstained ? "unsure" : alone.label} (${alone.label} ${percent(alone.confidence)}).`),
+        make("p", { class: "soft small" }, `Over the spectrogram, ${time(from / 1000, true)} to ${time(to / 1000, true)}. Heard alone, this stretch is ${alone.abstained ? "unsure" : alone.label} (${alone.label} ${percent(alone.confidence)}).${segment.channel === null ? "" : " It is heard as the mix of all channels."}`),
       );
     } catch (error) {
       if (error.name === "AbortError") return;

@@ -13,7 +13,7 @@ const FORMATS = [
 ];
 const FIRST_ROWS = 200;
 
-export function summaryOf({ result, labels }) {
+export function summaryOf({ result, labels, channels = [null] }) {
   const { summary, segments } = result;
   const shares = Object.entries(summary.shares).sort((a, b) => b[1] - a[1]);
   const box = make("section", { class: "card-box", id: "summary", "aria-labelledby": "summary-title" });
@@ -37,7 +37,7 @@ export function summaryOf({ result, labels }) {
     return make("li", {}, dot, make("span", {}, name), make("strong", {}, percent(share)));
   }));
   const unsure = summary.shares.unsure ?? 0;
-  box.append(title, make("p", { class: "soft" }, `Of ${length(summary.speech_s)} of speech in ${length(result.audio.duration_ms / 1000)}:`), strip, list);
+  box.append(title, make("p", { class: "soft" }, `Of ${length(summary.speech_s)} of speech${channels.length > 1 ? ", all channels together," : ""} in ${length(result.audio.duration_ms / 1000)}:`), strip, list);
   if (unsure > 0) box.append(make("p", { class: "soft small" }, "“Unsure” means that the model would be wrong too often there, so it does not choose."));
   if (result.partial) box.append(make("p", {}, make("strong", {}, "Only a part could be read.")));
   if (warnings.length) box.append(heads);
