@@ -85,7 +85,7 @@ class Seen:
         self.problems: list[str] = []
         self.asked: list[str] = []
         self.sockets: list[Any] = []
-        page.on("console", lambda said: self.problems.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("request", lambda request: self.asked.append(request.url))
         page.on("websocket", lambda socket: self.sockets.append(socket))  # playwright takes no built-in method
@@ -235,6 +235,22 @@ def test_tracks_are_drawn_zoomed_and_played_in_step(open_page, link):
     )
     page.click("#play")
     assert page.inner_text("#play") == "Play"
+
+
+@needs_browser
+def test_a_long_recording_is_seen_from_afar_until_it_is_zoomed(open_page, url, talk):
+    samples, _ = soundfile.read(talk, dtype="float32")
+    lecture = talk.with_name("lecture.wav")
+    soundfile.write(lecture, np.concatenate([samples, np.zeros(65 * RATE, np.float32)]), RATE)
+    page = open_page(linked(url, lecture))
+    page.wait_for_selector(".afar")
+    assert page.locator(".hertz").is_hidden()
+    page.focus("#tracks")
+    with page.expect_response(lambda response: "/spectrogram?" in response.url):
+        page.keyboard.press("+")
+        page.keyboard.press("+")
+    page.wait_for_selector(".afar", state="hidden")
+    assert page.locator(".hertz").is_visible()
 
 
 @needs_browser

@@ -11,7 +11,7 @@ export class Player {
     this.audio.preload = "metadata";
     this.own = null;
     this.until = Infinity;
-    this.load(job, file).catch(failed);
+    this.loaded = this.load(job, file).catch(failed);
     for (const name of ["play", "pause", "ended"]) this.audio.addEventListener(name, () => this.moved());
     this.audio.addEventListener("error", () => this.audio.getAttribute("src") && this.changed(false, true));
   }
@@ -33,6 +33,7 @@ export class Player {
   }
 
   async play(from, until = Infinity) {
+    await this.loaded;
     this.until = until;
     this.audio.currentTime = from;
     try {

@@ -46,7 +46,8 @@ export class Result {
     this.map = canvas("map");
     this.cursor = make("div", { class: "cursor", "aria-hidden": "true" });
     this.reading = make("div", { class: "reading", "aria-hidden": "true", hidden: true });
-    const scale = make("div", { class: "hertz", "aria-hidden": "true" }, ...frequencyTicks(model.frequencies_hz).map(({ text, top }) => {
+    this.afar = make("p", { class: "afar" }, "From afar: zoom in to see what the model sees");
+    const scale = this.scale = make("div", { class: "hertz", "aria-hidden": "true" }, ...frequencyTicks(model.frequencies_hz).map(({ text, top }) => {
       const tick = make("span", {}, text);
       tick.style.top = `${100 * top}%`;
       return tick;
@@ -56,7 +57,7 @@ export class Result {
     this.tracks = make("div", {
       class: "tracks", id: "tracks", tabIndex: 0, role: "slider", "aria-label": "Moment of the recording",
       "aria-describedby": "tracks-hint", "aria-valuemin": "0", "aria-valuemax": String(this.axis.duration),
-    }, this.ruler, this.waveform, make("div", { class: "with-scale" }, this.picture, scale), ...lanes, this.cursor, this.reading);
+    }, this.ruler, this.waveform, make("div", { class: "with-scale" }, this.picture, scale, this.afar), ...lanes, this.cursor, this.reading);
     this.playButton = make("button", { type: "button", class: "primary play", id: "play", onclick: () => this.player.toggle() }, "Play");
     this.clock = make("span", { class: "clock", id: "clock" });
     const zoom = (name, label, act) => make("button", { type: "button", class: "square", "aria-label": label, title: label, onclick: act }, name);
@@ -224,6 +225,8 @@ export class Result {
       drawRuler(this.ruler, this.axis);
       drawWaveform(this.waveform, this.axis, this.wave);
       this.spectrogram.draw(this.picture);
+      this.scale.hidden = !this.spectrogram.isExact; // an overview has other bands
+      this.afar.hidden = this.spectrogram.isExact || !this.spectrogram.pictures.length;
       for (const { channel, strip, stack } of this.lanes) {
         drawSegments(strip, this.axis, this.found.of(channel), this.colours, this.chosen);
         drawStack(stack, this.axis, this.found.of(channel, this.found.windows), this.found.hop, this.found.labels, this.colours);

@@ -34,7 +34,7 @@ export class Spectrogram {
     if (span > 0.7 * duration) return;
     const isThere = this.pictures.some((each) => each.start <= start && each.end >= end && each.end - each.start <= Math.max(3 * span, 20));
     if (isThere) return;
-    const margin = Math.min(span / 2, Math.max(0, (EXACT_S - span) / 2));
+    const margin = Math.min(span / 2, Math.max(0, (EXACT_S - 0.01 - span) / 2));
     this.timer = setTimeout(() => this.fetch(Math.max(0, start - margin), Math.min(duration, end + margin)), WAIT_MS);
   }
 
@@ -50,6 +50,13 @@ export class Spectrogram {
     } catch (error) {
       if (error.name !== "AbortError") this.failed(error);
     }
+  }
+
+  /** Whether all in sight is as the model sees it, and not an overview with other bands. */
+  get isExact() {
+    const { start, end } = this.axis;
+    const slack = 0.02; // stretches are asked for in milliseconds
+    return this.pictures.some((each) => each.end - each.start <= EXACT_S && each.start <= start + slack && each.end >= end - slack);
   }
 
   recolour() {
