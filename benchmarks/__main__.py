@@ -29,6 +29,7 @@ BENCHMARKS = {
     "one-clip": "one_clip",
     "cost-growth": "cost_growth",
     "cross-validation": "cross_validation",
+    "service": "service",
 }
 NOT_IN_ALL = {"timelines"}  # measures how right answers are, and has its own page
 

@@ -224,13 +224,14 @@ class _Slot:
             answer = child.answer(limit_s, is_unwanted)
         except Stopped:
             self._ended("abandoned")
-            raise EmogramError("nobody waits for this any more") from None
+            raise Problem("draining", "the service ended before this was done", retry_after_s=5.0) from None
         except Late:
             self._ended("timeout")
             raise InputError(f"{name}: took longer than {limit_s:g} s", code="timeout") from None
         except Died as error:
             self._ended("crashed")
-            raise InputError(f"{name}: the process that read it died ({error})", code="crashed") from None
+            _LOG.warning("task %s: the process died (%s)", task, error)  # its last words are not for strangers
+            raise InputError(f"{name}: the process that read it died", code="crashed") from None
         if "error" not in answer.head:
             return Answer(answer.head["answer"], answer.arrays)
         code, message = answer.head["error"]["code"], answer.head["error"]["message"]
@@ -239,6 +240,7 @@ class _Slot:
             raise InputError(f"{name}: {message}", code=code)
         if code == "unexpected":  # a library choked on this file, or there is a bug of ours
             _LOG.warning("task %s: %s", task, message)
+            message = f"{name}: cannot be read"
         raise Problem(code, message)
 
     def stop(self) -> None:
