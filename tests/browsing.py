@@ -25,7 +25,8 @@ _FAKE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 def chromium() -> str | None:
     """Return where Chromium is; None where it is not."""
-    return os.environ.get("EMOGRAM_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    named = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    return os.environ.get("EMOGRAM_CHROMIUM") or next(filter(None, named), None)
 
 
 @contextlib.contextmanager
