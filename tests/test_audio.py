@@ -204,6 +204,7 @@ def test_a_file_without_samples_is_refused_by_its_right_name(tmp_path: Path, cha
         (np.where(np.arange(16000) == 5, np.inf, _tone(16000)), "not finite"),
         (np.stack([np.full(16000, np.inf), np.full(16000, -np.inf)], axis=1), "not finite"),
         (_tone(16000).astype(np.float64) * 1e300, "not finite"),
+        (_tone(16000) * np.float32(1e20), "not finite"),  # its power is
         (np.stack([_tone(16000)] * 2), r"shape \(2, 16000\); .*transpose it"),
         (np.zeros((4, 4, 4)), "3 dimensions"),
         (np.ones(16000, bool), "type bool"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +23,7 @@ MIN_SAMPLE_RATE = 4000
 MAX_SAMPLE_RATE = 768_000
 MAX_VALUES = 2**29  # samples x channels: 2 GiB; a few kilobytes of Ogg can hold 600 s of 255 silent channels
 UNKNOWN_FRAMES = 2**62  # libsndfile's answer for "the header does not say" is 2**63 - 1
+MAX_PEAK = 1e12  # floats scaled as 32-bit integers lie below; their power overflows single precision from 1e16 on
 SILENT_PEAK = 1e-4  # -80 dBFS: below the noise of any microphone; the quietest RAVDESS clip peaks 30 dB above
 
 
@@ -257,9 +257,10 @@ def check_waveform(waveform: Waveform, sample_rate: int, *, name: str = "audio")
             f"{name}: {duration_s:.2f} s long; at least {MIN_DURATION_S:g} s of speech is needed", code="too_short"
         )
     low, high = float(waveform.min()), float(waveform.max())
-    if not math.isfinite(high - low):
+    if not -MAX_PEAK <= low <= high <= MAX_PEAK:  # nor is NaN
         raise AudioError(
-            f"{name}: holds samples that are not finite (NaN or infinity); export it again", code="not_finite"
+            f"{name}: holds samples that are not finite (NaN, infinity, or as good as that); export it again",
+            code="not_finite",
         )
     if (high - low) / 2 < SILENT_PEAK:  # half the swing, so that a constant offset counts as the silence it is
         raise AudioError(f"{name}: silent throughout (peak below -80 dBFS); check the recording", code="silent")

@@ -207,6 +207,8 @@ def _by_av(path: Path, stack: contextlib.ExitStack) -> Recording:
     if not container.streams.audio:
         raise AudioError(f"{path}: no sound in it", code="no_sound")
     stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise AudioError(f"{path}: holds sound in a coding that is not known here; save it as WAV or FLAC")
     stream.codec_context.thread_type = "NONE"  # one core, as everywhere
     duration_s = None
     if stream.duration is not None and stream.time_base is not None:
