@@ -15,7 +15,7 @@ from emogram.parallel import worker_count
 from torture import seeds
 from torture.mutate import mutant
 from torture.verdict import Figure, Verdict, at_most, equal
-from torture.watch import Child, Seen, child
+from torture.watch import Seen, child
 
 SUMMARY = "mutated sound files of every format, through load_audio, open_recording, predict and analyze"
 

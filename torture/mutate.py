@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import struct
 from collections.abc import Callable, Sequence
@@ -132,7 +133,7 @@ def _parts(content: bytes, rng: random.Random) -> list[bytes]:
     if not cuts:
         cuts = [rng.randrange(len(content) + 1) for _ in range(4)]
     edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(content)), len(content)]
-    return [content[first:end] for first, end in zip(edges, edges[1:], strict=False)]
+    return [content[first:end] for first, end in itertools.pairwise(edges)]
 
 
 def _chunk_cuts(content: bytes, at: int, order: str) -> list[int]:

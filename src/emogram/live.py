@@ -152,8 +152,8 @@ class Engine:
             piece = array[first : first + n_piece]
             if not (np.abs(piece) <= MAX_PEAK).all():
                 raise AudioError(
-                    f"holds samples that are not finite (NaN, infinity, or as good as that) at {self.duration_s:.1f} s; "
-                    "export it again",
+                    "holds samples that are not finite (NaN, infinity, or as good as that) at "
+                    f"{self.duration_s:.1f} s; export it again",
                     code="not_finite",
                 )
             self._n_heard += len(piece)
