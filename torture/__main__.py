@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 DOORS = {
     "decode": "decode",
+    "models": "models",
 }
 SEED = 7
 

@@ -231,3 +231,5 @@ def _av_blocks(container: Any, stream: Any) -> Iterator[Block]:
             yield part.to_ndarray().astype(np.float32, copy=False).reshape(-1, stream.channels)
     except av.FFmpegError as error:
         raise _DamagedError(error.strerror or str(error)) from None
+    except ValueError:  # a frame of another rate or of other channels than those before it
+        raise _DamagedError("its rate or its channels change") from None
