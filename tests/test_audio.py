@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +274,19 @@ def test_a_stretch_is_what_the_whole_file_holds_there(tmp_path, tone, suffix):
     whole, _ = decode(path)
     part, _ = decode(path, start_s=0.25, end_s=0.75)
     np.testing.assert_allclose(part, whole[4000:12000], atol=1e-6)
+
+
+def test_many_channels_of_a_small_file_take_the_memory_of_one(tmp_path):
+    path = tmp_path / "many.flac"
+    rng = np.random.default_rng(0)
+    minute = np.zeros((60 * 16000, 8), np.int16)
+    with soundfile.SoundFile(path, "w", 16000, 8, format="FLAC") as file:
+        file.write(rng.integers(-9000, 9000, (16000, 8), np.int16))
+        for _ in range(3):
+            file.write(minute)
+    samples, _ = decode(path)
+    tracemalloc.start()
+    mixed = load_audio(path, sample_rate=16000)
+    assert tracemalloc.get_traced_memory()[1] < 4 * mixed.nbytes < samples.nbytes
+    tracemalloc.stop()
+    np.testing.assert_array_equal(mixed, prepare(samples, 16000, sample_rate=16000))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 DOORS = {
     "decode": "decode",
+    "bombs": "bombs",
     "models": "models",
 }
 SEED = 7
