@@ -16,6 +16,7 @@ DOORS = {
     "bombs": "bombs",
     "models": "models",
     "numbers": "numbers",
+    "disk": "disk",
 }
 SEED = 7
 
