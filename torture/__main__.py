@@ -17,6 +17,7 @@ DOORS = {
     "models": "models",
     "numbers": "numbers",
     "disk": "disk",
+    "kills": "kills",
 }
 SEED = 7
 

@@ -39,14 +39,14 @@ def run(*, long: bool, seed: int) -> Verdict:
     tried = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for command, arguments in _commands(folder).items():
+        for command, arguments in commands(folder).items():
             work = folder / command
-            before = _state(_fresh(work))
+            before = state(emptied(work))
             code, _, told = _attempt(arguments, None)
-            complete = _state(work)
+            complete = state(work)
             if code != 0 or complete == before:
                 faults.append(f"{command}: does not run at all: {told[-300:]}")
-            n_sites = _sites(arguments, _fresh(work))
+            n_sites = _sites(arguments, emptied(work))
             sites[command] = n_sites
             chosen = (
                 range(n_sites)
@@ -55,10 +55,10 @@ def run(*, long: bool, seed: int) -> Verdict:
             )
             failures: list[_Fail | int] = [_Fail(work, site, ERRORS[site % len(ERRORS)]) for site in chosen]
             for failure in [*failures, *(SIZES if long else SIZES[1:4])]:
-                before = _state(_fresh(work))
+                before = state(emptied(work))
                 code, _, told = _attempt(arguments, failure)
                 tried += 1
-                if reason := _wrong(code, told, before, _state(work), complete):
+                if reason := _wrong(code, told, before, state(work), complete):
                     faults.append(f"{command}, {failure}: {reason}")
     return Verdict(
         [
@@ -70,7 +70,7 @@ def run(*, long: bool, seed: int) -> Verdict:
     )
 
 
-def _commands(folder: Path) -> dict[str, list[str]]:
+def commands(folder: Path) -> dict[str, list[str]]:
     """Make what the commands read, and return their arguments; all write below a folder of the command's name."""
     import numpy as np
     import soundfile
@@ -101,7 +101,7 @@ def _commands(folder: Path) -> dict[str, list[str]]:
 OLD = "what was there before"
 
 
-def _fresh(work: Path) -> Path:
+def emptied(work: Path) -> Path:
     """Empty the folder of a command, and put files of an earlier run into it that the command replaces."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -113,7 +113,7 @@ def _fresh(work: Path) -> Path:
     return work
 
 
-def _state(work: Path) -> dict[str, bytes]:
+def state(work: Path) -> dict[str, bytes]:
     return {str(path.relative_to(work)): path.read_bytes() for path in sorted(work.rglob("*")) if path.is_file()}
 
 
