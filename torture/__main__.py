@@ -18,6 +18,7 @@ DOORS = {
     "numbers": "numbers",
     "disk": "disk",
     "kills": "kills",
+    "memory": "memory",
 }
 SEED = 7
 
