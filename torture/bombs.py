@@ -34,7 +34,7 @@ def run(*, long: bool, seed: int) -> Verdict:
     faults, slow, large = [], 0.0, 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        asked = write_all(folder, hours=10 if long else 0.5)
+        asked = write_all(folder, hours=10 if long else 0.25)
         with child("torture.bombs:opener", limit_mb=WALL_MB) as one:
             for path, road in asked:
                 seen = one.ask([road, str(path)], limit_s=HANG_S)

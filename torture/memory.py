@@ -14,8 +14,8 @@ from torture.watch import child, resident_mb
 SUMMARY = "thousands of predictions, an hour of live sound, a long file: no more memory, files or threads at the end"
 
 DRIFT = 0.05
-PREDICTIONS = (600, 10_000)  # short and long form
-LIVE_S = (240, 3600)
+PREDICTIONS = (200, 10_000)  # short and long form
+LIVE_S = (90, 3600)
 FILE_S = (600, 24 * 3600)
 WARM = 0.3  # of the work, after which memory must not grow
 LIMIT_S = 3600.0

@@ -17,7 +17,7 @@ SUMMARY = "Keras, ONNX and int8; mono and stereo, 16 and 48 kHz, louder, softer,
 
 RATE = 16000
 FP32, INT8, CHANGED = 1e-4, 0.02, 0.01
-SHORT, LONG = 24, 400
+SHORT, LONG = 16, 400
 NETWORK_CLIPS = 8
 
 Samples = npt.NDArray[np.float32]
