@@ -76,21 +76,36 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._answers = np.concatenate([one_hot, possible, weights], axis=1, dtype=np.float32)
         self.strength_of_label = np.ones(len(dataset.labels), dtype=np.float32)
         self.epoch = 0
+        self.first_step = 0  # of the epoch: an epoch that was interrupted goes on at a later one
         self._drawn: tuple[int, Indices] | None = None
 
-    def __len__(self) -> int:
-        """Return the number of steps of an epoch."""
+    @property
+    def n_steps(self) -> int:
+        """The number of steps of a whole epoch."""
         return -(-self._n_clips // self._train.batch_size)
+
+    def __len__(self) -> int:
+        """Return the number of steps that are left of an epoch."""
+        return self.n_steps - self.first_step
+
+    def state(self) -> dict[str, Any]:
+        """Return what the next batches depend on beside the seed and the step."""
+        return {"epoch": self.epoch, "strength_of_label": self.strength_of_label}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put a state back."""
+        self.epoch, self.strength_of_label = state["epoch"], state["strength_of_label"]
 
     def on_epoch_end(self) -> None:
         """Turn to the next epoch; Keras calls it."""
         self.epoch += 1
 
     def __getitem__(self, step: int) -> Batch:
-        """Return inputs, targets and sample weights of one step."""
+        """Return inputs, targets and sample weights of one step, counted from `first_step`."""
+        step += self.first_step
         # Parts of nearly equal size: a last batch of one clip would upset batch normalisation.
         shares = self._order_of(self.epoch)[: self._n_clips].reshape(-1, self._n_devices)
-        size, n_larger = divmod(len(shares), len(self))
+        size, n_larger = divmod(len(shares), self.n_steps)
         first = step * size + min(step, n_larger)
         chosen = shares[first : first + size + (step < n_larger)].ravel()
         rng = np.random.default_rng((self._train.seed, self.epoch, step))
