@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -25,7 +26,8 @@ Batch = tuple[dict[str, FloatArray] | FloatArray, FloatArray, FloatArray]
 class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """What `keras.Model.fit` trains on: every epoch in a new order, every clip changed anew.
 
-    All randomness comes from (seed, epoch, step), so that a batch does not depend on how it was reached.
+    All randomness of a batch comes from (seed, epoch, step), so that it does not depend on how it was reached. In which
+    order an epoch takes its steps is drawn when it begins; `fit` is to be called with `shuffle=False`.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self.epoch = 0
         self.first_step = 0  # of the epoch: an epoch that was interrupted goes on at a later one
         self._drawn: tuple[int, Indices] | None = None
+        self._steps: list[int] = []  # in the order in which they are taken; empty: as they are numbered
 
     @property
     def n_steps(self) -> int:
@@ -90,19 +93,27 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def state(self) -> dict[str, Any]:
         """Return what the next batches depend on beside the seed and the step."""
-        return {"epoch": self.epoch, "strength_of_label": self.strength_of_label}
+        return {"epoch": self.epoch, "steps": self._steps, "strength_of_label": self.strength_of_label}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Put a state back."""
-        self.epoch, self.strength_of_label = state["epoch"], state["strength_of_label"]
+        self.epoch, self._steps, self.strength_of_label = state["epoch"], state["steps"], state["strength_of_label"]
+
+    def on_epoch_begin(self) -> None:
+        """Draw the order of the steps, unless an epoch goes on that was interrupted; Keras calls it."""
+        if not self.first_step:
+            self._steps = list(range(self.n_steps))
+            random.shuffle(self._steps)  # as Keras would do itself, but known here
 
     def on_epoch_end(self) -> None:
         """Turn to the next epoch; Keras calls it."""
         self.epoch += 1
 
     def __getitem__(self, step: int) -> Batch:
-        """Return inputs, targets and sample weights of one step, counted from `first_step`."""
+        """Return inputs, targets and sample weights of one step, the first of those that are left being 0."""
         step += self.first_step
+        if self._steps:
+            step = self._steps[step]
         # Parts of nearly equal size: a last batch of one clip would upset batch normalisation.
         shares = self._order_of(self.epoch)[: self._n_clips].reshape(-1, self._n_devices)
         size, n_larger = divmod(len(shares), self.n_steps)

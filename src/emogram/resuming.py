@@ -12,6 +12,7 @@ import json
 import random
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -131,6 +132,11 @@ class Save(keras.callbacks.Callback):  # type: ignore[misc]
         self._epoch = epoch
         if self._state is not None and self._batches.first_step:
             _put_back(self.model.metrics_variables, self._state["measured"])
+
+    def on_train_batch_begin(self, batch: int, logs: State | None = None) -> None:
+        """Put the generators back as they were within an epoch: its beginning, done again, has just drawn from them."""
+        if self._state is not None and self._batches.first_step:
+            _restore_random(self._state["random"])
         self._state = None
 
     def on_train_batch_end(self, batch: int, logs: State | None = None) -> None:
@@ -177,16 +183,15 @@ def fit_on(
     """
     (save,) = (callback for callback in callbacks if isinstance(callback, Save))
     epoch, step, stopped = save.place()
+    fit = partial(network.fit, batches, shuffle=False, callbacks=list(callbacks), verbose=0)
     if step and not stopped:
         batches.first_step = step
-        network.fit(batches, initial_epoch=epoch, epochs=epoch + 1, callbacks=list(callbacks), verbose=0)
+        fit(initial_epoch=epoch, epochs=epoch + 1)
         batches.first_step = 0
         save.remember(epoch + 1)
         epoch, step, stopped = save.place()
     # Where nothing is left, this puts the state back and trains nothing.
-    network.fit(
-        batches, initial_epoch=epochs if stopped else epoch, epochs=epochs, callbacks=list(callbacks), verbose=0
-    )
+    fit(initial_epoch=epochs if stopped else epoch, epochs=epochs)
 
 
 def reopen(run: Path, config: RunConfig, *, progress: Progress) -> Checkpoint | None:
