@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-DOORS: dict[str, str] = {}
+DOORS: dict[str, str] = {"training": "training"}
 SEED = 7
 
 

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emogram.errors import EmogramError, ModelError, OutputError
-from emogram.files import output_error, writing
+from emogram.files import output_error, remove_half_written, writing
 
 CHECKPOINTS_FOLDER = "checkpoints"
 FORMAT = 1  # raise it when the same words of a state come to mean something else
@@ -135,6 +134,12 @@ def unfinished(run: Path) -> Iterator[None]:
         if not _lock(file.fileno()):
             raise OutputError(f"{run}: another process is training there; wait for it, or choose another folder")
         try:
+            remove_half_written(run)
+            for inner in (path for path in run.iterdir() if path.is_dir()):
+                remove_half_written(inner)
+        except OSError as error:
+            raise output_error(run, error) from error
+        try:
             yield
         except BaseException as error:
             saved = any(folder.glob(f"*{_SUFFIX}"))
@@ -208,8 +213,8 @@ def _unpack(path: Path, packed: bytearray) -> Checkpoint | None:
     head = json.loads(packed[_HASH_SIZE:begin].decode())
     if head["format"] != FORMAT:
         raise ModelError(
-            f"{path}: was written by a version of emogram that keeps trainings otherwise (format {head['format']}, here "
-            f"{FORMAT}); go on with that version, or begin anew with --overwrite"
+            f"{path}: was written by a version of emogram that keeps trainings otherwise (format {head['format']}, "
+            f"here {FORMAT}); go on with that version, or begin anew with --overwrite"
         )
     arrays = []
     for dtype, shape in head["arrays"]:

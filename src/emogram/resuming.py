@@ -225,8 +225,8 @@ def refuse_other_settings(run: Path, settings: Mapping[str, Any], config: RunCon
     ]
     if differing:
         raise AnotherTrainingError(
-            f"{run}: was begun with other settings: {'; '.join(differing)}; go on with the same ones, or begin anew with "
-            "--overwrite"
+            f"{run}: was begun with other settings: {'; '.join(differing)}; go on with the same ones, or begin anew "
+            "with --overwrite"
         )
 
 
