@@ -187,11 +187,11 @@ def test_a_training_goes_on_in_the_precision_it_began_with(trains, killed, each_
 
 def test_utterance_features_go_on_to_the_same_bits(trains, killed, each_epoch, whole, make_dataset):
     dataset = make_dataset(
-        [i % 4 for i in range(32)], speakers=[f"v{i // 8}" for i in range(32)], n_features=N_FEATURES
+        [i % 4 for i in range(32)], speakers=[f"v{i // 8}" for i in range(32)], n_features=N_FEATURES, shape=(32, 32, 3)
     )
     sections = {
         "network": {"network": "baseline-features"},
-        "spectrogram": {"utterance_features": True},
+        "spectrogram": {"kind": "picture", "picture_size": 32, "utterance_features": True},
         "split": {"validation_speakers": ["v2"], "test_speakers": ["v3"]},
     }
     killed(2, dataset=dataset, **sections)

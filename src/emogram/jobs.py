@@ -18,7 +18,7 @@ from emogram.judging import read_probabilities
 from emogram.lineage import Lineage
 from emogram.progress import Progress
 from emogram.records import Clip
-from emogram.resuming import AnotherTrainingError
+from emogram.resuming import AnotherTrainingError, is_begun
 from emogram.splits import Split
 from emogram.train import CONFIG_FILE, TrainResult, describe_model, train
 
@@ -81,10 +81,8 @@ def is_trained(
     out: Path, corpus: Corpus, dataset: Dataset, split: Split, config: RunConfig, *, lineage: Lineage
 ) -> bool:
     """Tell whether a run folder holds this training, finished and judged, of the same settings on the same clips."""
-    if is_unfinished(out):
-        return False
     try:
-        if RunConfig.from_dict(read_toml(out / CONFIG_FILE)) != config:
+        if is_begun(out, config) or RunConfig.from_dict(read_toml(out / CONFIG_FILE)) != config:
             return False
         info = open_bundle(out).info
         read_probabilities(out, judged_clips(dataset, split), dataset.labels)

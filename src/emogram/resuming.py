@@ -211,6 +211,16 @@ def reopen(run: Path, config: RunConfig, *, progress: Progress) -> Checkpoint | 
     return found
 
 
+def is_begun(run: Path, config: RunConfig) -> bool:
+    """Tell whether a run folder holds the checkpoint of a training with these settings: it was interrupted.
+
+    Raises:
+        ModelError: It was written by a version of emogram that writes checkpoints otherwise.
+    """
+    found, _ = Checkpoints(run / CHECKPOINTS_FOLDER).newest()
+    return found is not None and found.about["settings"] == _plain(config.to_dict())
+
+
 def refuse_other_settings(run: Path, settings: Mapping[str, Any], config: RunConfig) -> None:
     """See that a training in `run` that was begun with some settings goes on with the same ones.
 
