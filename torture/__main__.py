@@ -11,7 +11,16 @@ import sys
 import time
 from collections.abc import Sequence
 
-DOORS: dict[str, str] = {"training": "training"}
+DOORS = {
+    "decode": "decode",
+    "bombs": "bombs",
+    "models": "models",
+    "numbers": "numbers",
+    "disk": "disk",
+    "kills": "kills",
+    "memory": "memory",
+    "training": "training",
+}
 SEED = 7
 
 
