@@ -27,8 +27,8 @@ FLOORS = (
     "metrics", "calibration", "adapt", "familiar", "overview", "plots", "bundle", "card", "lineage", "saved_network",
     "pretraining", "classifier", "distillation", "windowing", "smoothing", "live", "timeline", "listening",
     "explanations", "writers", "predictions", "testing", "export", "archive", "serve", "client", "callbacks",
-    "resuming", "judging", "adapted", "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship",
-    "demo", "settings", "doctor", "console", "live_view", "cli", "__main__",
+    "resuming", "judging", "adapted", "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus",
+    "ship", "demo", "settings", "doctor", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
