@@ -38,6 +38,7 @@ SETTINGS = {
     },
     "split": {"validation_speakers": ["synthetic03"], "test_speakers": ["synthetic04"]},
 }
+TEAR_EVERY = 3  # kills
 N_SITES = 150  # about as many as a training flushes and renames files
 
 
@@ -74,7 +75,7 @@ def run(*, long: bool, seed: int) -> Verdict:
         while count.kills < n_kills:
             out = folder / f"run{count.finished}"
             while count.kills < n_kills and not _one_kill(folder, out, rng, count, whole_s=whole_s):
-                if rng.random() < 0.2:
+                if count.kills % TEAR_EVERY == 0:
                     _tear(out, rng, count)
             if long and not count.finished:
                 _by_command(folder, out)
@@ -104,7 +105,7 @@ def run(*, long: bool, seed: int) -> Verdict:
 
 def _one_kill(folder: Path, out: Path, rng: np.random.Generator, count: Count, *, whole_s: float) -> bool:
     """Start or go on, and kill; tells whether the training came to its end before."""
-    if rng.random() < 0.5:
+    if count.kills % 2:
         # Soon more often than late, so that one training is killed several times.
         killed = _in_child(
             folder, out, _AtWrite(int(rng.integers(1, N_SITES) * rng.random()) + 1, bool(rng.random() < 0.5))
