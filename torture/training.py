@@ -119,7 +119,8 @@ def _one_kill(folder: Path, out: Path, rng: np.random.Generator, count: Count, *
 
 def _tear(out: Path, rng: np.random.Generator, count: Count) -> None:
     """Damage the newest checkpoint, now and then all: cut short, with a byte changed, or emptied."""
-    found = sorted((out / "checkpoints").glob("[0-9]*.checkpoint"))
+    checkpoints = sorted((out / "checkpoints").glob("[0-9]*.checkpoint"))
+    found = [path for path in checkpoints if path.stat().st_size]
     everything = rng.random() < 0.2
     for path in found if everything else found[-1:]:
         content = bytearray(path.read_bytes())
