@@ -287,7 +287,7 @@ def fit(
             if keep.best_epoch is None:
                 raise
             interrupted = True
-            progress.say("stopped by Ctrl-C; the best model so far is being sealed and judged; --resume goes on")
+            progress.say("stopped by Ctrl-C; the best model so far is being sealed and judged")
     if keep.best_epoch is None:
         raise EmogramError("the loss became infinite before any epoch was good; lower the learning rate and try again")
     return record.history, interrupted
