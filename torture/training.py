@@ -39,7 +39,7 @@ SETTINGS = {
     "split": {"validation_speakers": ["synthetic03"], "test_speakers": ["synthetic04"]},
 }
 TEAR_EVERY = 3  # kills
-N_SITES = 150  # about as many as a training flushes and renames files
+N_SITES = 60  # about as many as a training flushes and renames files
 
 
 @dataclass
@@ -74,13 +74,16 @@ def run(*, long: bool, seed: int) -> Verdict:
         wanted = _files(folder / "whole")
         while count.kills < n_kills:
             out = folder / f"run{count.finished}"
-            while count.kills < n_kills and not _one_kill(folder, out, rng, count, whole_s=whole_s):
-                if count.kills % TEAR_EVERY == 0:
+            ended = False
+            while count.kills < n_kills and not ended:
+                ended = _one_kill(folder, out, rng, count, whole_s=whole_s)
+                if not ended and count.kills % TEAR_EVERY == 0:
                     _tear(out, rng, count)
-            if long and not count.finished:
-                _by_command(folder, out)
-            else:
-                _in_child(folder, out, _Never())
+            if not ended:
+                if long and not count.finished:
+                    _by_command(folder, out)
+                else:
+                    _in_child(folder, out, _Never())
             count.finished += 1
             found = _files(out)
             count.other += [
@@ -112,7 +115,7 @@ def _one_kill(folder: Path, out: Path, rng: np.random.Generator, count: Count, *
         )
         count.within_writes += killed
     else:
-        killed = _in_child(folder, out, _Never(), after_s=rng.uniform(0.0, whole_s))
+        killed = _in_child(folder, out, _Never(), after_s=whole_s * rng.uniform(0.0, 0.8))
         count.by_clock += killed
     return not killed
 
