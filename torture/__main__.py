@@ -19,6 +19,7 @@ DOORS = {
     "disk": "disk",
     "kills": "kills",
     "memory": "memory",
+    "training": "training",
 }
 SEED = 7
 
