@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import logging
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,7 +146,11 @@ def download(
                     retrieve=retrieve,
                     progress=progress,
                 )
-        n_clips, warnings = _counted(naming, whole, origin.page)
+        try:
+            n_clips, warnings = _counted(naming, whole, origin.page)
+        except DownloadError:
+            shutil.rmtree(whole, ignore_errors=True)  # else the next attempt would find the same
+            raise
         n_files, n_bytes = measured(whole)
         receipt = Receipt(
             corpus=name,
