@@ -16,6 +16,7 @@ DOORS = {
     "bombs": "bombs",
     "models": "models",
     "numbers": "numbers",
+    "archives": "archives",
 }
 SEED = 7
 

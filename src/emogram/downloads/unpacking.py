@@ -30,6 +30,7 @@ from emogram.files import output_error, require_space
 from emogram.progress import SILENT, Progress
 
 MAX_ENTRIES = 50_000
+MAX_TAR_ENTRIES = 10_000  # has no list of contents: to look at so many headers takes the better part of a second
 # Speech is compressed to a half or third; a folder of pointers or tables to a tenth.
 MAX_GROWTH = 20
 SMALL = 64 * 2**20  # what any archive may unpack to
@@ -83,7 +84,7 @@ def unpack(archive: Path, folder: Path, *, keep: Sequence[str] = ("*",), progres
     """
     try:
         with _opened(archive) as entries:
-            wanted = [each for each in _checked(entries, archive) if _kept(each, keep)]
+            wanted = [each for each in _checked(*entries, archive) if _kept(each, keep)]
             files = [each for each in wanted if not each.folder]
             require_space(folder, sum(each.size for each in files), what="what is unpacked")
             with progress.task(f"Unpacking {archive.name}", len(files), unit="files") as task:
@@ -100,20 +101,21 @@ def _refused(archive: Path, why: str) -> DownloadError:
 
 
 @contextlib.contextmanager
-def _opened(archive: Path) -> Iterator[Iterator[_Entry]]:
+def _opened(archive: Path) -> Iterator[tuple[Iterator[_Entry], int]]:
+    """Give what is in an archive, and how many entries one of its kind may have."""
     with archive.open("rb") as file:
         start = file.read(262)
         file.seek(0)
         if start.startswith(b"PK"):
             _refuse_large_directory(file, archive)
             with zipfile.ZipFile(file) as opened:
-                yield _in_zip(opened, archive)
+                yield _in_zip(opened, archive), MAX_ENTRIES
         elif start.startswith(b"\x1f\x8b"):
             with gzip.GzipFile(fileobj=file) as unzipped, _tar(unzipped, archive) as tar:
-                yield _in_tar(tar, archive)
+                yield _in_tar(tar, archive), MAX_TAR_ENTRIES
         elif start[257:262] == b"ustar":
             with _tar(file, archive) as tar:
-                yield _in_tar(tar, archive)
+                yield _in_tar(tar, archive), MAX_TAR_ENTRIES
         else:
             page = start.lstrip().startswith(b"<")
             raise _refused(archive, "a web page in place of the archive" if page else "no zip, tar or tar.gz")
@@ -132,7 +134,7 @@ def _in_zip(opened: zipfile.ZipFile, archive: Path) -> Iterator[_Entry]:
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise _refused(archive, f"'{_shown(info.filename)}' is compressed in an unusual way")
         folder = info.is_dir()
-        if folder != (kind == stat.S_IFDIR) and kind != 0:
+        if kind == stat.S_IFDIR and not folder:
             raise _refused(archive, f"'{_shown(info.filename)}' is a file and a folder at once")
         # Its name as it stands in the file: zipfile cuts names at a zero byte.
         name = info.orig_filename
@@ -192,7 +194,7 @@ def _limit(archive: Path) -> int:
 
 def _tar(file: IO[bytes] | gzip.GzipFile, archive: Path) -> tarfile.TarFile:
     # Headers and padding come on top of what is written.
-    bounded: Any = _Bounded(file, _limit(archive) + 2048 * MAX_ENTRIES, archive)
+    bounded: Any = _Bounded(file, _limit(archive) + 2048 * MAX_TAR_ENTRIES, archive)
     return tarfile.TarFile.taropen("", fileobj=bounded)
 
 
@@ -237,7 +239,7 @@ def _shown(name: str) -> str:
     return ascii(name)[1:-1][:80]
 
 
-def _checked(entries: Iterator[_Entry], archive: Path) -> list[_Entry]:
+def _checked(entries: Iterator[_Entry], most: int, archive: Path) -> list[_Entry]:
     """Return all entries once each has been looked at, and how they go together."""
     limit = _limit(archive)
     found: list[_Entry] = []
@@ -247,8 +249,8 @@ def _checked(entries: Iterator[_Entry], archive: Path) -> list[_Entry]:
     for entry in entries:
         found.append(entry)
         total += entry.size
-        if len(found) > MAX_ENTRIES:
-            raise _refused(archive, f"it holds more than {MAX_ENTRIES:,} entries")
+        if len(found) > most:
+            raise _refused(archive, f"it holds more than {most:,} entries")
         if total > limit:
             raise _refused(archive, "it unpacks to more than an archive of its size can hold")
         if not entry.parts and not entry.folder:
