@@ -583,3 +583,17 @@ def test_every_offer_is_encrypted_and_well_formed(name):
         kind, _, digest = (archive.checksum or "md5:" + 32 * "0").partition(":")
         assert len(digest) == 2 * hashlib.new(kind).digest_size
     assert len({archive.name for archive in origin.archives}) == len(origin.archives)
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_the_page_on_corpora_tells_of_each_what_the_code_knows(name):
+    page = (Path(__file__).parents[1] / "docs" / "corpora.md").read_text(encoding="utf-8")
+    known = CORPORA[name]
+    (row,) = [line for line in page.splitlines() if f"| `{name}` |" in line]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert f"]({known.origin.page})" in cells[0]
+    assert cells[2:4] == [f"{known.n_clips:,}", str(known.n_speakers or "-")]
+    assert known.language in cells[4].split(", ")
+    assert cells[5:7] == [known.speech, known.licence]
+    command = f"`emogram corpora download {name}`"
+    assert cells[7] == command if isinstance(known.origin, Download) else cells[7].startswith("by hand: ")

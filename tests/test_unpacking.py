@@ -110,6 +110,17 @@ def test_a_bomb_is_told_from_what_is_packed_well(tmp_path, target, monkeypatch):
         unpack(bomb, target)
 
 
+def test_a_large_list_of_contents_is_refused_before_it_is_read(tmp_path, target, monkeypatch):
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 10)  # more need the end record of large archives
+    large = written(tmp_path / "a.zip", hostile_archives.zip_of([(f"{number}.wav", b"x") for number in range(100)]))
+    assert b"PK\x06\x07" in large.read_bytes()
+    assert unpack(large, target) == 100
+    monkeypatch.setattr(unpacking, "MAX_ENTRIES", 99)
+    monkeypatch.setattr(zipfile, "ZipFile", None)  # it would make an object of each
+    with pytest.raises(DownloadError, match="holds more than 99 entries"):
+        unpack(large, target)
+
+
 def some(absolute: Path, *, n: int, rng: object) -> list[hostile_archives.Case]:
     """A few of every family, for the tests of the door itself."""
     names, links = list(hostile_archives._names(absolute)), list(hostile_archives._links(absolute))
@@ -126,7 +137,8 @@ def test_the_door_notices_who_trusts_archives(naive, monkeypatch):
     assert (int(measured["links, devices and pipes inside it"]) > 0) is naive
 
 
-def test_there_are_as_many_cases_as_were_asked_for_and_always_the_same(tmp_path):
+def test_there_are_as_many_cases_as_were_asked_for_and_always_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(hostile_archives, "_bombs", list)  # take seconds to make
     first = hostile_archives.cases(tmp_path, n=220, rng=random.Random(7))
     again = hostile_archives.cases(tmp_path, n=220, rng=random.Random(7))
     assert len(first) == 220

@@ -287,31 +287,36 @@ def _tars() -> Iterator[Case]:
 
 
 def _bombs() -> Iterator[Case]:
-    gigabyte = _deflated_zeros(2**30)
+    gigabyte = _deflated_zeros(1024)
     yield Case("1 GB of zeros", "case.zip", _zip_by_hand("zeros.wav", gigabyte, 2**30))
     yield Case("1 GB of zeros that says 4 bytes", "case.zip", _zip_by_hand("zeros.wav", gigabyte, 4), refused=False)
     header = _header("zeros.wav", 2**30)
-    yield Case("1 GB of zeros", "case.tar.gz", _gzip_by_hand(header, 2**30))
-    yield Case("1 GB of nothing but zeros", "case.tar.gz", _gzip_by_hand(b"", 2**30), refused=False)
-    yield Case("a pax header of 1 GB", "case.tar.gz", _gzip_by_hand(_header("pax", 2**30, tarfile.XHDTYPE), 2**30))
+    yield Case("1 GB of zeros", "case.tar.gz", _gzip_by_hand(header, 1024))
+    yield Case("1 GB of nothing but zeros", "case.tar.gz", _gzip_by_hand(b"", 1024), refused=False)
+    yield Case("a pax header of 1 GB", "case.tar.gz", _gzip_by_hand(_header("pax", 2**30, tarfile.XHDTYPE), 1024))
     folders = _header("d/", 0, tarfile.DIRTYPE) * 60_000
     yield Case("60,000 entries", "case.tar.gz", gzip.compress(folders, 1, mtime=0))
     yield Case("60,000 entries", "case.zip", _overlapping(60_000, b"", 0))
     inner = zip_of([("zeros.wav", bytes(2**20))])
     yield Case("zip of zips", "case.zip", zip_of([(f"{number}.zip", inner) for number in range(20)]), refused=False)
-    yield Case("overlapping entries", "case.zip", _overlapping(2_000, _deflated_zeros(2**20), 2**20))
+    yield Case("overlapping entries", "case.zip", _overlapping(2_000, _deflated_zeros(1), 2**20))
 
 
-def _deflated_zeros(size: int) -> bytes:
-    packer = zlib.compressobj(1, zlib.DEFLATED, -15)
-    return b"".join(packer.compress(bytes(2**20)) for _ in range(size // 2**20)) + packer.flush()
+def _deflated_zeros(megabytes: int) -> bytes:
+    """Return zeros as a raw deflate stream, from one megabyte that is packed by itself and repeated."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return packed * megabytes + packer.flush()
 
 
-def _gzip_by_hand(start: bytes, zeros: int) -> bytes:
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return (
-        packer.compress(start) + b"".join(packer.compress(bytes(2**20)) for _ in range(zeros // 2**20)) + packer.flush()
-    )
+def _gzip_by_hand(start: bytes, megabytes: int) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH) + _deflated_zeros(megabytes)
+    checksum = zlib.crc32(start)
+    for _ in range(megabytes):
+        checksum = zlib.crc32(bytes(2**20), checksum)
+    size = (len(start) + megabytes * 2**20) & 0xFFFFFFFF
+    return b"\x1f\x8b\x08" + bytes(7) + packed + struct.pack("<II", checksum, size)
 
 
 def _zip_by_hand(name: str, packed: bytes, size: int) -> bytes:

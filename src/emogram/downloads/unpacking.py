@@ -160,9 +160,14 @@ def _refuse_large_directory(file: IO[bytes], archive: Path) -> None:
         if not record.startswith(b"PK\x06\x06") or len(record) < 56:
             raise _refused(archive, "damaged (its end leads nowhere)")
         (size,) = struct.unpack_from("<Q", record, 40)
-    file.seek(0)
+        at -= 20 + 56
     if size > MAX_DIRECTORY:
         raise _refused(archive, f"its list of contents has {size:,} bytes")
+    # How many there are is counted, since the number that the end tells is believed by nobody.
+    file.seek(max(0, end - len(tail) + at - size))
+    if file.read(size).count(b"PK\x01\x02") > MAX_ENTRIES:
+        raise _refused(archive, f"it holds more than {MAX_ENTRIES:,} entries")
+    file.seek(0)
 
 
 # ---------------------------------------------------------------- tar
