@@ -119,6 +119,15 @@ def test_a_second_call_asks_the_source_nothing(offered, source, tmp_path):
     assert source.asked == []
 
 
+def test_what_a_kill_at_the_very_end_left_is_removed_by_the_next_call(offered, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("emogram.downloads.place.clear", lambda _: None)
+        get(tmp_path / "ravdess")
+    assert left_over(tmp_path / "ravdess").exists()
+    assert get(tmp_path / "ravdess").was_there
+    assert not left_over(tmp_path / "ravdess").exists()
+
+
 @pytest.mark.parametrize("damage", ["gone", "cut"])
 def test_a_corpus_that_lost_files_since_is_told_of(offered, tmp_path, damage):
     get(tmp_path / "ravdess")

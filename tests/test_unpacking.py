@@ -91,6 +91,16 @@ def test_what_unpacks_to_another_size_than_it_says_is_refused(tmp_path, target, 
         unpack(archive, target)
 
 
+def test_a_file_without_a_name_is_refused(tmp_path, target):
+    packed = hostile_archives.zip_of([("ab", b"x")])
+    nameless = bytearray(packed)
+    at = packed.index(b"PK\x01\x02")
+    nameless[at + 28 : at + 32] = bytes([0, 0, 2, 0])  # its name counts as an extra field
+    archive = written(tmp_path / "a.zip", bytes(nameless))
+    with pytest.raises(DownloadError, match="a file without a name"):
+        unpack(archive, target)
+
+
 def test_more_than_the_disk_has_is_not_begun(tmp_path, target, monkeypatch):
     archive = written(tmp_path / "a.zip", hostile_archives.zip_of([("a.wav", b"x" * 1000)]))
     monkeypatch.setattr("emogram.files.shutil.disk_usage", lambda _: type("Usage", (), {"free": 999}))

@@ -17,7 +17,7 @@ from typing import Any
 from emogram.corpora import CORPORA, find_corpus
 from emogram.corpora.corpus import Naming
 from emogram.corpora.origin import ByHand, Download, RemoteFile
-from emogram.downloads.place import Receipt, emptied, look, measured, put, working
+from emogram.downloads.place import Receipt, clear, emptied, look, measured, put, working
 from emogram.downloads.pointers import replace_pointers
 from emogram.downloads.resuming import Resuming
 from emogram.downloads.unpacking import unpack
@@ -114,6 +114,7 @@ def download(
     naming, origin = offer(name)
     folder = _place(name, folder)
     if there := present(name, folder):
+        clear(folder)  # what a kill at the very end has left
         return there
     if not accept_licence:
         raise SettingsError(

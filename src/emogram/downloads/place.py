@@ -105,7 +105,7 @@ def working(folder: Path) -> Iterator[Path]:
         DownloadError: Another process is at it.
         OutputError: It cannot be written.
     """
-    work = folder.with_name(f".{folder.name}-download")
+    work = _work(folder)
     try:
         work.mkdir(parents=True, exist_ok=True)
         handle = (work / "lock").open("ab")
@@ -130,7 +130,16 @@ def put(made: Path, folder: Path, receipt: Receipt) -> None:
         made.replace(folder)  # in the place of an empty folder, if there is one
     except OSError as error:
         raise output_error(folder, error) from error
-    shutil.rmtree(folder.with_name(f".{folder.name}-download"), ignore_errors=True)
+    clear(folder)
+
+
+def clear(folder: Path) -> None:
+    """Remove what was only needed to make a corpus that is in its place."""
+    shutil.rmtree(_work(folder), ignore_errors=True)
+
+
+def _work(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}-download")
 
 
 def emptied(folder: Path) -> Path:

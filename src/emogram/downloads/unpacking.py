@@ -126,6 +126,8 @@ def _opened(archive: Path) -> Iterator[tuple[Iterator[_Entry], int]]:
 
 def _in_zip(opened: zipfile.ZipFile, archive: Path) -> Iterator[_Entry]:
     for info in opened.infolist():
+        if not info.filename:  # with which zipfile itself does not reckon
+            raise _refused(archive, "it holds a file without a name")
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _refused(archive, f"'{_shown(info.filename)}' is a link or a device")
