@@ -186,6 +186,19 @@ def test_a_cut_connection_is_gone_on_with_from_the_last_byte(offered, source, tm
     assert source.spans == [None, "bytes=100000-", "bytes=150000-"]
 
 
+def test_a_short_answer_that_the_library_takes_for_whole_is_gone_on_with(offered, source, tmp_path, monkeypatch):
+    original = resuming._chunks
+
+    def forgiving(response):
+        with contextlib.suppress(resuming._CutError):
+            yield from original(response)
+
+    monkeypatch.setattr(resuming, "_chunks", forgiving)
+    source.cuts = [100_000]
+    get(tmp_path / "ravdess")
+    assert source.spans == [None, "bytes=100000-"]
+
+
 def test_a_killed_download_is_gone_on_with_by_the_next_process(offered, source, tmp_path):
     source.pause_s = 0.05
     folder = tmp_path / "ravdess"

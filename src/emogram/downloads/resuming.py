@@ -194,7 +194,7 @@ class Resuming:
                     self._shown.reached(have)
         except OSError as error:
             raise output_error(self._part, error) from error
-        if total is not None and have < total:
+        if total is not None and have < total:  # urllib3 before 2 takes that for the end
             raise _CutError(f"the connection ended after {have:,} of {total:,} bytes")
 
 
