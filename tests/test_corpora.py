@@ -33,7 +33,7 @@ def the_warning(corpus: Corpus) -> str:
 
 @pytest.mark.parametrize("name", CORPORA)
 def test_each_corpus_claims_its_own_example_and_no_other_does(name):
-    folder = {"savee": "DC"}.get(name, "x")
+    folder = {"savee": "DC", "meld": "train_splits"}.get(name, "x")
     assert claims([Path(folder) / CORPORA[name].example]) == {name: 1}
     assert CORPORA[name].name == name
 
@@ -68,6 +68,42 @@ def test_each_corpus_claims_its_own_example_and_no_other_does(name):
         ("EB0_happiness_17.opus", "nemo", "happy", "EB0", {"gender": "female", "statement": "17"}),
         ("1157_hl_acik.opus", "turev", "sad", "1157", {"statement": "acik"}),
         ("7895_hl_ogul1.wav", "turev", "sad", "7895", {"statement": "ogul", "repetition": "1"}),
+        (
+            "0011/Angry/evaluation/0011_000351.wav",
+            "esd",
+            "angry",
+            "0011",
+            {"gender": "male", "language": "en", "statement": "en1"},
+        ),
+        (
+            "0002/0002_001750.wav",
+            "esd",
+            "surprised",
+            "0002",
+            {"gender": "female", "language": "zh", "statement": "zh350"},
+        ),
+        ("0016_000350.wav", "esd", "neutral", "0016", {"gender": "female", "language": "en", "statement": "en350"}),
+        ("0020_000701.wav", "esd", "happy", "0020", {"gender": "male", "language": "en", "statement": "en1"}),
+        (
+            "female1_angry_10a_1.wav",
+            "jl",
+            "angry",
+            "female1",
+            {"gender": "female", "statement": "primary 10", "repetition": "a1"},
+        ),
+        (
+            "male2_apologetic_3b_2.wav",
+            "jl",
+            "apologetic",
+            "male2",
+            {"gender": "male", "statement": "secondary 3", "repetition": "b2"},
+        ),
+        ("female/F14A09.wav", "shemo", "angry", "F14", {"gender": "female"}),
+        ("male/M02F01.wav", "shemo", "fearful", "M02", {"gender": "male"}),
+        ("M30W04.wav", "shemo", "surprised", "M30", {"gender": "male"}),
+        ("Angry/SM4_F48_A0100.wav", "urdu", "angry", "SM4", {"gender": "male"}),
+        ("Happy/SF1_F1_H01.wav", "urdu", "happy", "SF1", {"gender": "female"}),
+        ("Sad/SF10_F2_S02.wav", "urdu", "sad", "SF10", {"gender": "female"}),
     ],
 )
 def test_a_file_name_tells_label_speaker_and_more(tmp_path, file, corpus, label, speaker, extra):
@@ -159,8 +195,8 @@ def test_a_forced_corpus_that_does_not_fit_is_refused(tmp_path):
 
 
 def test_an_unknown_corpus_name_is_answered_with_the_known_ones(tmp_path):
-    with pytest.raises(SettingsError, match=r"unknown corpus 'iemocap'; expected one of ravdess, tess, .*manifest"):
-        find_corpus(tmp_path, name="iemocap")
+    with pytest.raises(SettingsError, match=r"unknown corpus 'fau-aibo'; expected one of ravdess, tess, .*manifest"):
+        find_corpus(tmp_path, name="fau-aibo")
 
 
 def test_pictures_named_as_in_ravdess_keep_their_speakers(tmp_path):

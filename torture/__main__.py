@@ -20,6 +20,7 @@ DOORS = {
     "kills": "kills",
     "memory": "memory",
     "training": "training",
+    "archives": "archives",
 }
 SEED = 7
 

@@ -33,6 +33,21 @@ class MissingExtraError(EmogramError):
         return type(self), self._named
 
 
+class DownloadError(EmogramError):
+    """Something could not be downloaded, or is not what it should be; exit code 1."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        """Say what happened.
+
+        Args:
+            message: In words.
+            code: Of which kind it is: "unreachable", "not_found", "refused", "checksum", "archive", "incomplete",
+                "busy" or "by_hand".
+        """
+        super().__init__(message)
+        self.code = code
+
+
 class SettingsError(EmogramError):
     """A setting or an argument is wrong; exit code 2."""
 

@@ -10,9 +10,10 @@ import math
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from emogram.errors import OutputError
 
@@ -98,6 +99,42 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
+
+
+def lock(file: IO[bytes]) -> bool:
+    """Lock a file until it is closed, or its process ends in whatever way; False where another has done so."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def require_space(folder: Path, n_bytes: int, *, what: str) -> None:
+    """Refuse what would not fit, before it is begun.
+
+    Args:
+        folder: Where it goes; need not be there yet.
+        n_bytes: How much it takes.
+        what: What it is, for the message.
+
+    Raises:
+        OutputError: Less is free on its disk.
+    """
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if free < n_bytes:
+        raise OutputError(
+            f"{folder}: {what} takes {n_bytes / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free on its disk; free some "
+            "space, or choose a folder on another disk"
+        )
 
 
 def sha256_of(path: Path) -> str:

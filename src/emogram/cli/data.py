@@ -1,8 +1,9 @@
-"""The commands that look at data: spectrograms, and corpora describe and list."""
+"""The commands that look at data: spectrograms, and corpora describe, list and download."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from emogram.cli.options import CorpusName, CorpusPath, Json, Workers
 from emogram.cli.shared import failed_dicts, find, heard, notes, print_json, rich_progress
 from emogram.config import RunConfig
 from emogram.errors import InputError
+from emogram.progress import SILENT
 from emogram.settings import takes_settings
 
 if TYPE_CHECKING:
@@ -123,11 +125,83 @@ def list_corpora(json: Json = False) -> int:
     """List the corpora that are known by the names of their files."""
     from emogram import console
     from emogram.corpora import CORPORA
+    from emogram.corpora.origin import Download
 
-    rows = [{"name": each.name, "example": each.example, "licence": each.licence} for each in CORPORA.values()]
+    rows = [
+        {
+            "name": each.name,
+            "example": each.example,
+            "licence": each.licence,
+            "clips": each.n_clips,
+            "download": isinstance(each.origin, Download),
+            "page": each.origin.page,
+        }
+        for each in CORPORA.values()
+    ]
     if json:
         for row in rows:
             print_json(row)
     else:
-        console.show(console.plain_table(("corpus", "a file of it", "licence"), [tuple(row.values()) for row in rows]))
+        columns = ("corpus", "a file of it", "licence", "clips", "download")
+        texts = [
+            (each.name, each.example, each.licence, f"{each.n_clips:,}", "yes" if row["download"] else "by hand")
+            for each, row in zip(CORPORA.values(), rows, strict=True)
+        ]
+        console.show(console.plain_table(columns, texts))
     return 0
+
+
+def download_corpus(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Which corpus; see `emogram corpora list`.", show_default=False)
+    ],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="Where to; by default a folder of that name here.", show_default=False),
+    ] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You have read its licence and accept it; else you are asked.")
+    ] = False,
+    places: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            metavar="PLACE",
+            help="An archive of it that you have, or another address of it; where there are several, once for each.",
+            show_default=False,
+        ),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Download a corpus, check and unpack it; stopped half-way, the same command goes on from there."""
+    from emogram import console
+    from emogram.downloads import download, offer, present
+
+    naming, origin = offer(name)
+    if not accept_licence and present(name, folder) is None:
+        for line in (f"{name}: {naming.licence}, {origin.page}", f"Cite: {naming.citation}"):
+            console.say(line)
+        accept_licence = _is_a_person() and typer.confirm("Have you read its licence, and accept it?", err=True)
+    progress = SILENT if json and sys.stdout.isatty() else rich_progress()
+    done = download(name, folder, accept_licence=accept_licence, places=places or (), progress=progress)
+    notes(done.warnings)
+    if json:
+        print_json(
+            {
+                "corpus": name,
+                "folder": str(done.folder),
+                "clips": done.receipt.n_clips,
+                "licence": done.receipt.licence,
+                "was_there": done.was_there,
+                "warnings": list(done.warnings),
+            }
+        )
+    else:
+        words = "all there already" if done.was_there else "downloaded"
+        console.say(f"{done.receipt.n_clips:,} clips of {name}, {words}: {done.folder}")
+        console.say(f"`emogram corpora describe {done.folder}` tells what is in it")
+    return 0
+
+
+def _is_a_person() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -36,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-corpora_app = typer.Typer(help="Look into corpora of emotional speech.", no_args_is_help=False)
+corpora_app = typer.Typer(help="Download corpora of emotional speech, and look into them.", no_args_is_help=False)
 app.add_typer(corpora_app, name="corpora")
 
 

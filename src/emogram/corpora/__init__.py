@@ -8,11 +8,11 @@ from pathlib import Path
 
 from emogram.audio import AUDIO_SUFFIXES
 from emogram.corpora.class_folders import read_class_folders, read_metadata
-from emogram.corpora.corpus import Corpus
+from emogram.corpora.corpus import Corpus, Naming
 from emogram.corpora.labels import EMOTIONS, canonical_label, order_labels
 from emogram.corpora.manifest import MANIFEST_SUFFIXES, read_manifest
-from emogram.corpora.named import CORPORA, claimant, named_files, read_named
-from emogram.corpora.scan import EXPECTED, scan
+from emogram.corpora.named import CORPORA, claimant, named_files, read_named, tables_in
+from emogram.corpora.scan import EXPECTED, Found, scan
 from emogram.corpora.union import join_corpora
 from emogram.errors import CorpusError, SettingsError
 
@@ -61,13 +61,24 @@ def find_corpus(path: str | Path, *, name: str | None = None) -> Corpus:
     metadata, warnings = read_metadata(found)
     found = replace(found, warnings=(*found.warnings, *warnings))
     naming = None if metadata or name == "folders" else claimant(named_files(found))
-    if naming is not None:
+    if naming is not None and not (_in_class_folders(found) and _lacks_tables(naming, found)):
         return read_named(naming, found)
     if not found.sounds and not found.pictures:
         raise CorpusError(
             f"{path}: {len(found.videos)} video files and no sound; extract the sound first, as WAV or FLAC"
         )
     return read_class_folders(found, metadata)
+
+
+def _in_class_folders(found: Found) -> bool:
+    """Return whether most files are in folders with the names of emotions."""
+    files = named_files(found)
+    return 2 * sum(any(map(canonical_label, path.relative_to(found.root).parts[:-1])) for path in files) > len(files)
+
+
+def _lacks_tables(naming: Naming, found: Found) -> bool:
+    """Return whether files of a corpus came without the tables that tell their labels, as when somebody sorted them."""
+    return naming.tables is not None and not tables_in(naming, found)
 
 
 def find_corpora(paths: Sequence[str | Path], *, also: Sequence[str | Path] = (), name: str | None = None) -> Corpus:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from emogram.corpora.corpus import Corpus, Kind, counted, first_names, make_corpus
@@ -121,8 +122,8 @@ def _from_metadata(path: Path, row: Row, labels: Mapping[str, str], root: Path) 
 
 def _from_folder(path: Path, label: str, root: Path) -> Clip:
     named = clip_by_name(path)
-    if named is not None and named.label == label:
-        return named
+    if named is not None and named.label in (label, None):
+        return replace(named, label=label)
     speakers = [
         match[1] for folder in path.relative_to(root).parts[:-1] if (match := _SPEAKER_FOLDER.fullmatch(folder))
     ]

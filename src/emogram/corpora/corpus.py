@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from emogram.corpora.labels import order_labels
+from emogram.corpora.origin import ByHand, Download
 from emogram.records import Clip
 
 Kind = Literal["audio", "picture"]
@@ -58,6 +60,24 @@ class LeftOut:
     reason: str
 
 
+Complete = Callable[[Clip], Clip | LeftOut]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables in which a corpus tells its labels, where the names of its files do not.
+
+    Attributes:
+        pattern: Matches the end of a table's path below the root, its folders parted by "/".
+        read: Tables -> a function that gives a clip what they tell of it; clips without a label are left out.
+        where: What the tables are called, for error messages.
+    """
+
+    pattern: re.Pattern[str]
+    read: Callable[[Sequence[Path]], Complete]
+    where: str
+
+
 @dataclass(frozen=True)
 class Naming:
     """A corpus that is known by the names of its files.
@@ -67,10 +87,14 @@ class Naming:
         licence: As best known.
         example: The name of one file, for error messages.
         parse: Path -> its clip, or `LeftOut`, or None where the name is not of this corpus. Only names count, and not
-            the suffix; the file is not opened.
+            the suffix; the file is not opened. Where there are `tables`, the clip has no label yet.
         language: Code of its language, ISO 639-1.
         speech: What kind of speech it holds, for the card of a model: "acted, Polish".
         citation: What to cite, and whom to name where the licence asks for it.
+        n_clips: How many clips its authors publish, without those that `parse` leaves out.
+        n_speakers: How many speakers they name; None where they give no number.
+        origin: Where it can be had.
+        tables: Where its labels stand; None where the names of the files tell them.
     """
 
     name: str
@@ -80,6 +104,10 @@ class Naming:
     language: str
     speech: str
     citation: str
+    n_clips: int
+    n_speakers: int | None
+    origin: Download | ByHand
+    tables: Tables | None = None
 
 
 def make_corpus(

@@ -1,7 +1,8 @@
 """EMO-DB, the Berlin Database of Emotional Speech: acted, German, ten speakers, 535 clips.
 
 Source: F. Burkhardt, A. Paeschke, M. Rolfes, W. F. Sendlmeier, B. Weiss, "A Database of German Emotional Speech",
-Interspeech 2005, 1517-1520. Licence: free to use when cited; the authors give no formal licence.
+Interspeech 2005, 1517-1520; Zenodo record 7447302 (version 1.3.0, an audformat database), which publishes size and MD5
+of the archive. Licence: CC BY 4.0 by that record; the header inside says CC0.
 
 File names: "03a01Fa.wav": speaker, text, emotion by its German word (W Wut, L Langeweile, E Ekel, A Angst, F Freude,
 T Trauer, N neutral), version. Boredom (L) is none of the eight emotions and stays a label of its own.
@@ -13,6 +14,7 @@ import re
 from pathlib import Path
 
 from emogram.corpora.corpus import Naming
+from emogram.corpora.origin import Download, RemoteFile
 from emogram.records import Clip
 
 _NAME = re.compile(r"(03|08|09|1[0-6])([ab]\d\d)([WLEAFTN])([a-z]?)", re.IGNORECASE)
@@ -41,7 +43,7 @@ def _parse(path: Path) -> Clip | None:
 
 EMODB = Naming(
     "emodb",
-    "free to use when cited (no formal licence)",
+    "CC BY 4.0",
     "03a01Fa.wav",
     _parse,
     language="de",
@@ -49,5 +51,18 @@ EMODB = Naming(
     citation=(
         "F. Burkhardt, A. Paeschke, M. Rolfes, W. F. Sendlmeier, B. Weiss, A Database of German Emotional "
         "Speech, Interspeech 2005, 1517-1520"
+    ),
+    n_clips=535,
+    n_speakers=10,
+    origin=Download(
+        page="https://zenodo.org/records/7447302",
+        archives=(
+            RemoteFile(
+                "https://zenodo.org/records/7447302/files/emodb.zip?download=1",
+                "emodb.zip",
+                checksum="md5:9d21362dbc5676ef3ab4745d83ced0db",
+                size=39_981_818,
+            ),
+        ),
     ),
 )

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from emogram.audio import AUDIO_SUFFIXES
-from emogram.corpora.corpus import Corpus, Kind, LeftOut, Naming, counted, first_names, make_corpus
+from emogram.corpora.corpus import Complete, Corpus, Kind, LeftOut, Naming, counted, first_names, make_corpus
 from emogram.corpora.cremad import CREMAD
 from emogram.corpora.emodb import EMODB
+from emogram.corpora.esd import ESD
+from emogram.corpora.iemocap import IEMOCAP
+from emogram.corpora.jl import JL
 from emogram.corpora.labels import canonical_label
+from emogram.corpora.meld import MELD
+from emogram.corpora.msppodcast import MSP_PODCAST
 from emogram.corpora.nemo import NEMO
 from emogram.corpora.ravdess import RAVDESS
 from emogram.corpora.savee import SAVEE
-from emogram.corpora.scan import Found
+from emogram.corpora.scan import Found, walk
+from emogram.corpora.shemo import SHEMO
 from emogram.corpora.tess import TESS
 from emogram.corpora.turev import TUREV
+from emogram.corpora.urdu import URDU
 from emogram.errors import CorpusError
 from emogram.records import Clip
 from emogram.spectrogram import PICTURE_SUFFIXES
@@ -29,6 +37,13 @@ CORPORA: dict[str, Naming] = {
     "cremad": CREMAD,
     "nemo": NEMO,
     "turev": TUREV,
+    "esd": ESD,
+    "jl": JL,
+    "shemo": SHEMO,
+    "urdu": URDU,
+    "iemocap": IEMOCAP,
+    "meld": MELD,
+    "msppodcast": MSP_PODCAST,
 }
 
 # A few files of the user's own among those of a corpus must not hide it; the names of two corpora are never alike.
@@ -70,13 +85,41 @@ def clip_by_name(path: Path) -> Clip | None:
     return None
 
 
+def tables_in(naming: Naming, found: Found) -> list[Path]:
+    """Return the tables of a corpus that tells its labels in such, sorted; none for any other."""
+    if naming.tables is None:
+        return []
+    pattern = re.compile("(?:.*/)?" + naming.tables.pattern.pattern)
+    return [
+        here / name
+        for here, _, names in walk(found.root, lambda _: None)  # what cannot be looked into is told of already
+        for name in names
+        if pattern.fullmatch((here / name).relative_to(found.root).as_posix())
+    ]
+
+
+def _complete(naming: Naming, found: Found) -> Complete:
+    """Return what gives each clip of a corpus its label, where the names do not tell it."""
+    if naming.tables is None:
+        return lambda clip: clip
+    tables = tables_in(naming, found)
+    if not tables:
+        raise CorpusError(
+            f"{found.root}: files of {naming.name} without the tables that tell their labels; expected "
+            f"{naming.tables.where} below this folder, give the folder that holds both"
+        )
+    return naming.tables.read(tables)
+
+
 def read_named(naming: Naming, found: Found) -> Corpus:
     """Read a folder whose files carry the names of one corpus, at any depth.
 
     Raises:
-        CorpusError: No file is named as this corpus names its own, or all that are must be left out.
+        CorpusError: No file is named as this corpus names its own, all that are must be left out, or its tables are
+            missing.
     """
     files = named_files(found)
+    complete = _complete(naming, found)
     warnings = list(found.warnings)
     left_out: Counter[str] = Counter()
     foreign: list[Path] = []
@@ -89,8 +132,10 @@ def read_named(naming: Naming, found: Found) -> Corpus:
             left_out[parsed.reason] += 1
         elif path.suffix.lower() not in AUDIO_SUFFIXES | PICTURE_SUFFIXES:
             left_out["video"] += 1
+        elif isinstance(completed := complete(parsed), LeftOut):
+            left_out[completed.reason] += 1
         else:
-            clips.append(parsed)
+            clips.append(completed)
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
     if not clips:
         if reasons:
@@ -119,16 +164,16 @@ def read_named(naming: Naming, found: Found) -> Corpus:
 
 
 def _without_copies(clips: list[Clip], root: Path, warnings: list[str]) -> list[Clip]:
-    """Keep one file of each name and speaker.
+    """Keep one file of each name and speaker, in each part where a corpus numbers its files anew in each.
 
     RAVDESS and TESS are often distributed with the whole corpus a second time in a folder within, and CREMA-D as WAV
     and as MP3; taken twice, every clip would be its own copy in another part of a split.
     """
     best_first = sorted(clips, key=lambda clip: (clip.path.suffix.lower() in _LOSSY_SUFFIXES, clip.path))
-    kept: dict[tuple[str | None, str], Clip] = {}
+    kept: dict[tuple[str | None, str, str | None], Clip] = {}
     copies: list[Path] = []
     for clip in best_first:
-        key = (clip.speaker, clip.path.stem.lower())
+        key = (clip.speaker, clip.path.stem.lower(), clip.extra.get("split"))
         if key in kept:
             copies.append(clip.path)
         else:

@@ -1,7 +1,8 @@
 """RAVDESS, the Ryerson Audio-Visual Database of Emotional Speech and Song: acted, North American English, 24 actors.
 
 Source: S. R. Livingstone, F. A. Russo, "The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS)",
-PLoS ONE 13(5), 2018, e0196391; Zenodo record 1188976. Licence: CC BY-NC-SA 4.0.
+PLoS ONE 13(5), 2018, e0196391; Zenodo record 1188976, which publishes size and MD5 of the archive. Licence:
+CC BY-NC-SA 4.0.
 
 File names: seven numbers, "03-01-06-01-02-01-12.wav": modality (01 sound and video, 02 video, 03 sound), vocal channel
 (01 speech, 02 song), emotion (01 neutral, 02 calm, 03 happy, 04 sad, 05 angry, 06 fearful, 07 disgust, 08 surprised),
@@ -15,6 +16,7 @@ import re
 from pathlib import Path
 
 from emogram.corpora.corpus import LeftOut, Naming
+from emogram.corpora.origin import Download, RemoteFile
 from emogram.records import Clip
 
 _NAME = re.compile(r"(0[123])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])")
@@ -58,5 +60,18 @@ RAVDESS = Naming(
     citation=(
         "S. R. Livingstone, F. A. Russo, The Ryerson Audio-Visual Database of Emotional Speech and Song "
         "(RAVDESS), PLoS ONE 13(5), 2018, e0196391, doi:10.1371/journal.pone.0196391"
+    ),
+    n_clips=1440,
+    n_speakers=24,
+    origin=Download(
+        page="https://zenodo.org/records/1188976",
+        archives=(
+            RemoteFile(
+                "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip?download=1",
+                "Audio_Speech_Actors_01-24.zip",
+                checksum="md5:bc696df654c87fed845eb13823edef8a",
+                size=208_468_073,
+            ),
+        ),
     ),
 )

@@ -1,7 +1,7 @@
 """SAVEE, the Surrey Audio-Visual Expressed Emotion database: acted, British English, four men, 480 clips.
 
 Source: S. Haq, P. J. B. Jackson, "Multimodal Emotion Recognition", in Machine Audition, IGI Global, 2010, 398-423.
-Licence: free for research after registration with the authors.
+Licence: free for research after registration with the authors, at http://kahlan.eps.surrey.ac.uk/savee/.
 
 File names: "DC_a01.wav", or "a01.wav" in a folder of the speaker: speaker (DC, JE, JK, KL), emotion (a anger,
 d disgust, f fear, h happiness, n neutral, sa sadness, su surprise), number of the sentence. The same number stands for
@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 from emogram.corpora.corpus import Naming
+from emogram.corpora.origin import ByHand
 from emogram.records import Clip
 
 _NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?(sa|su|a|d|f|h|n)(\d\d)", re.IGNORECASE)
@@ -51,5 +52,11 @@ SAVEE = Naming(
     speech="acted, British English",
     citation=(
         "S. Haq, P. J. B. Jackson, Multimodal Emotion Recognition, in Machine Audition, IGI Global, 2010, 398-423"
+    ),
+    n_clips=480,
+    n_speakers=4,
+    origin=ByHand(
+        page="http://kahlan.eps.surrey.ac.uk/savee/",
+        how="register there with the authors, who send a user name and a password, then download and unpack AudioData",
     ),
 )

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from emogram.corpora.corpus import Naming
+from emogram.corpora.origin import ByHand
 from emogram.records import Clip
 
 _NAME = re.compile(r"(\d{4})_(kz|sk|mt|hl)_([^\W\d]+)(\d*)", re.IGNORECASE)
@@ -39,5 +40,11 @@ TUREV = Naming(
     speech="acted single words, Turkish",
     citation=(
         "S. F. Canpolat, Z. Ormanoglu, D. Zeyrek, Turkish Emotion Voice Database (TurEV-DB), SLTU-CCURL 2020, 368-375"
+    ),
+    n_clips=1735,
+    n_speakers=6,
+    origin=ByHand(
+        page="https://github.com/Xeonen/TurEV-DB",
+        how="clone the repository, and give the folder of it that holds the sound files",
     ),
 )
