@@ -26,7 +26,8 @@ FLOORS = (
     "backend", "devices", "losses", "network", "fused", "optimizers", "batches",
     "metrics", "calibration", "adapt", "familiar", "overview", "plots", "bundle", "card", "lineage", "pretraining",
     "classifier", "distillation", "windowing", "smoothing", "utterances", "live", "timeline", "listening",
-    "explanations", "writers", "predictions", "testing", "export", "archive", "serve", "client", "callbacks", "judging",
+    "explanations", "writers", "predictions", "testing", "export", "onnx_front_end", "litert",
+    "deploy", "archive", "serve", "client", "callbacks", "judging",
     "adapted", "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo",
     "settings", "doctor", "console", "live_view", "cli", "__main__",
 )  # fmt: skip

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from emogram import periodicity, spectrogram
-from emogram.calibration import MIN_PROBABILITY
 from emogram.config import SpectrogramConfig
 from emogram.errors import ModelError
+from emogram.metrics import MIN_PROBABILITY
 
 Array = npt.NDArray[Any]
 

@@ -67,6 +67,8 @@ def band_centres_hz(n_bands: int) -> npt.NDArray[np.float64]:
 
 
 class Tables(NamedTuple):
+    """What `periodicity` computes with: frames of `size` samples under a window, transformed to `n_fft` points."""
+
     size: int
     n_fft: int
     n_bins: int
@@ -76,6 +78,7 @@ class Tables(NamedTuple):
 
 @lru_cache(maxsize=4)
 def tables_of(sample_rate: int, n_bands: int) -> Tables:
+    """Return the window and the matrix for a sample rate in Hz and a number of bands."""
     size = 2 * round(WINDOW_S * sample_rate / 2)
     longest = int(np.ceil(sample_rate / LOW_HZ)) + 2
     n_fft = 2 ** int(np.ceil(np.log2(size + longest)))

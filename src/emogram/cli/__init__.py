@@ -11,6 +11,7 @@ from emogram.cli.analysing import analyze, listen
 from emogram.cli.data import describe_corpus, list_corpora, spectrograms
 from emogram.cli.entry import add_command, app, corpora_app, main, run
 from emogram.cli.explaining import explain
+from emogram.cli.exporting import export
 from emogram.cli.installation import doctor
 from emogram.cli.judging import adapt, compare, evaluate, robustness
 from emogram.cli.predicting import predict
@@ -37,6 +38,7 @@ for _command in (
     analyze,
     listen,
     explain,
+    export,
     score,
     serve,
     doctor,
