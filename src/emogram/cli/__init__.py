@@ -17,6 +17,7 @@ from emogram.cli.judging import adapt, compare, evaluate, robustness
 from emogram.cli.predicting import predict
 from emogram.cli.scoring import score
 from emogram.cli.serving import serve
+from emogram.cli.sharing import pull, push
 from emogram.cli.shipping import ship
 from emogram.cli.training import crosscorpus, crossval, demo, train
 
@@ -39,6 +40,8 @@ for _command in (
     listen,
     explain,
     export,
+    push,
+    pull,
     score,
     serve,
     doctor,
