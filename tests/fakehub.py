@@ -29,6 +29,7 @@ class FakeHub:
         self.lfs: dict[str, bytes] = {}
         self.commits: list[dict[str, str]] = []
         self.requests: list[tuple[str, str]] = []
+        self.tokens: set[str | None] = set()  # as they were sent
         self.cards: list[str] = []
         self.delay_s = 0.0  # before a file is sent
         self.spoil: dict[str, bytes] = {}  # name -> what is sent in place of the file
@@ -94,6 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def do_GET(self) -> None:
+        self.hub.tokens.add(self.headers.get("Authorization"))
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path))
         parts = path.strip("/").split("/")

@@ -226,6 +226,9 @@ def test_without_a_token_nothing_is_written(hub, model, monkeypatch, tmp_path):
     with pytest.raises(SettingsError, match="as HF_TOKEN"):
         push(model, REPO)
     assert not hub.requests
+    hub.commit(REPO, content_of(model))
+    pull(REPO, tmp_path / "pulled")
+    assert hub.tokens == {None}
 
 
 def test_a_wrong_token_is_refused_and_never_printed(hub, model, monkeypatch, capfd):
