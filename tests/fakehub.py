@@ -31,6 +31,7 @@ class FakeHub:
         self.requests: list[tuple[str, str]] = []
         self.tokens: set[str | None] = set()  # as they were sent
         self.cards: list[str] = []
+        self.card_errors: list[dict[str, str]] = []
         self.delay_s = 0.0  # before a file is sent
         self.spoil: dict[str, bytes] = {}  # name -> what is sent in place of the file
         self.url = ""
@@ -145,7 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts = path.strip("/").split("/")
         if path == "/api/validate-yaml":
             self.hub.cards.append(json.loads(body)["content"])
-            self.answer_json({"errors": [], "warnings": [{"message": "a word on the card"}]})
+            status = 400 if self.hub.card_errors else 200
+            self.answer_json({"errors": self.hub.card_errors, "warnings": [{"message": "a word on the card"}]}, status)
         elif not self.may():
             self.refuse(401, "RepoNotFound")
         elif path == "/api/repos/create":

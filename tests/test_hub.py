@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 import emogram
 from emogram import cli, files
@@ -110,6 +111,15 @@ def test_a_model_is_named_by_its_address_wherever_one_is_named(hub, model, tmp_p
     assert len(hub.requests) == n_requests  # a commit in the cache needs no network
 
 
+def test_many_recordings_are_scored_by_a_model_of_the_hub(hub, model, tmp_path):
+    pytest.importorskip("pyarrow", reason="the extra archive is not installed")
+    push(model, REPO)
+    soundfile.write(tmp_path / "clip.wav", np.random.default_rng(0).normal(0, 0.1, 16000), 16000)
+    arguments = ["score", str(tmp_path / "clip.wav"), "--out", str(tmp_path / "scored"), "--model", f"hf://{REPO}"]
+    assert cli.run([*arguments, "--workers", "1"]) == 0
+    assert list((tmp_path / "scored").rglob("*.parquet"))
+
+
 def test_the_commands(hub, model, tmp_path, capsys):
     assert cli.run(["push", str(model), REPO, "--json"]) == 0
     pushed = json.loads(capsys.readouterr().out)
@@ -154,6 +164,13 @@ def test_a_model_whose_card_the_hub_cannot_read_stays_at_home(hub, model):
     with pytest.raises(ModelError, match="says nothing that the Hub reads"):
         push(model, REPO)
     assert not hub.requests
+
+
+def test_what_the_hub_has_against_a_card_is_told(hub, model):
+    hub.card_errors.append({"message": "datasets[0] is no name"})
+    with pytest.raises(ServerError, match=r"Invalid metadata in README\.md.*datasets\[0\] is no name"):
+        push(model, REPO)
+    assert not hub.commits
 
 
 # ---------------------------------------------------------------- refusals

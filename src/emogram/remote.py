@@ -227,7 +227,7 @@ def _speaking(address: Address) -> Iterator[HfApi]:
         code = "failed" if status is not None else "unreachable"
         raise ServerError(f"{address}: {said}", code=code, status=status) from None
     except (ValueError, RuntimeError) as error:  # what huggingface_hub says of a card, and of an upload that broke
-        text = str(error).splitlines()[0][:300]
+        text = " ".join(str(error).split())[:300]
         raise ServerError(f"{address}: {text.replace(token, '...') if token else text}") from None
     finally:
         if shown:
