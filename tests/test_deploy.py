@@ -78,6 +78,7 @@ def test_the_file_says_what_it_is(tiny_run, tmp_path, clips):
 def test_the_shipped_model_is_exported_with_its_front_end(tmp_path):
     done = deploy.deploy("shipped", "onnx-waveform", tmp_path / "model.onnx")
     assert done.parity.clips == "synthetic voices"
+    assert done.metadata["emogram.licence"] == "CC-BY-NC-SA-4.0"
     assert done.parity.n_clips == 64
     assert done.parity.max_difference < 0.02  # its network is in int8
     assert done.parity.same_label == 1.0

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,14 @@ def test_a_model_is_named_by_its_address_wherever_one_is_named(hub, model, tmp_p
     n_requests = len(hub.requests)
     emogram.load(str(pushed.address))
     assert len(hub.requests) == n_requests  # a commit in the cache needs no network
+
+
+def test_several_that_fetch_one_model_at_once_all_get_it(hub, model):
+    push(model, REPO)
+    hub.delay_s = 0.1
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(open_bundle, [f"hf://{REPO}"] * 4))
+    assert {bundle.sha256 for bundle in found} == {open_bundle(model).sha256}
 
 
 def test_many_recordings_are_scored_by_a_model_of_the_hub(hub, model, tmp_path):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from emogram import __version__, voices
 from emogram.audio import Waveform, load_audio
-from emogram.bundle import ONNX_FILE, ModelInfo
+from emogram.bundle import LICENCE_FILE, ONNX_FILE, Bundle, ModelInfo
 from emogram.classifier import Classifier
 from emogram.config import SpectrogramConfig
 from emogram.errors import MissingExtraError, ModelError, SettingsError
@@ -208,7 +208,16 @@ def _metadata(classifier: Classifier, target: str) -> dict[str, str]:
         "emogram.temperature": f"{info.temperature!r}",  # for the record: the file's answers are softened already
         "emogram.abstain_threshold": f"{info.abstain_threshold!r}",
         "emogram.trained_on": json.dumps(corpora),
+        "emogram.licence": _licence(classifier.bundle),
     }
+
+
+def _licence(bundle: Bundle) -> str:
+    """Return the short name of the model's licence, which its licence file begins with; empty where it has none."""
+    if LICENCE_FILE not in bundle.hashes:
+        return ""
+    first = bundle.read(LICENCE_FILE).decode("utf-8", errors="replace").partition("\n")[0]
+    return first.removeprefix("SPDX-License-Identifier:").strip()
 
 
 def _with_properties(content: bytes, metadata: Mapping[str, str]) -> bytes:

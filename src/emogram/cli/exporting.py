@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from emogram.cli.options import Json, OverwriteFiles
-from emogram.cli.shared import files_named, names_given, print_json, rich_progress
+from emogram.cli.shared import files_named, names_given, notes, print_json, rich_progress
 
 ModelArgument = Annotated[
     Path,
@@ -47,8 +47,10 @@ def export(
 
     paths = [path for name in names_given(clips or []) for path in files_named(name, recordings_in)]
     deployed = deploy(model, to, out, clips=paths, overwrite=overwrite, progress=rich_progress())
+    if deployed.parity.n_calibration and not paths:
+        notes(["int8 took its ranges from synthetic voices; give it a hundred clips of the kind that it is for"])
     if json:
-        print_json(deployed.to_dict())
+        print_json({**deployed.to_dict(), "file": str(deployed.file), "report": str(deployed.report)})
     else:
         console.show(console.parity_view(deployed))
     console.file_lines([deployed.file, deployed.report], words=f"{deployed.n_bytes / 1e6:.2f} MB, written")
