@@ -15,9 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from emogram.dataset import default_cache
 from emogram.errors import EmogramError
-from emogram.files import write_text
+from emogram.files import default_cache, write_text
 
 # Nobody gets another PyTorch than the one the project is tested with.
 CONSTRAINTS = ("torch==2.13.0",)

@@ -11,8 +11,9 @@ from PIL import Image
 from emogram import audio, dataset, features
 from emogram.config import SpectrogramConfig
 from emogram.corpora import find_corpus
-from emogram.dataset import default_cache, load_dataset
+from emogram.dataset import load_dataset
 from emogram.errors import CorpusError, OutputError, SettingsError
+from emogram.files import default_cache
 from emogram.pictures import write_pictures
 
 CONFIG = SpectrogramConfig()

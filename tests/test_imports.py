@@ -23,12 +23,12 @@ FLOORS = (
     "protocols", "watched", "audio", "fourier", "silero", "speech", "recordings", "turns", "degrade", "voices",
     "periodicity", "spectrogram", "features", "corpora", "downloads", "pictures", "dataset", "leaks", "splits",
     "copies", "joined", "balance", "augment", "backend", "devices", "losses", "network", "fused", "optimizers",
-    "batches", "metrics", "calibration", "adapt", "familiar", "overview", "plots", "bundle", "card", "lineage",
-    "saved_network", "pretraining", "classifier", "distillation", "windowing", "smoothing", "utterances", "live",
-    "timeline", "listening", "explanations", "writers", "predictions", "testing", "export", "archive", "serve",
-    "client", "callbacks", "resuming", "judging", "adapted", "train", "evaluate", "robustness", "compare", "jobs",
-    "crossval", "crosscorpus",
-    "ship", "demo", "settings", "doctor", "console", "live_view", "cli", "__main__",
+    "batches", "metrics", "calibration", "adapt", "familiar", "overview", "plots", "remote", "bundle", "card", "hub",
+    "lineage", "saved_network", "pretraining", "classifier", "distillation", "windowing", "smoothing", "utterances",
+    "live", "timeline", "listening", "explanations", "writers", "predictions", "testing", "export", "onnx_front_end",
+    "litert", "deploy", "archive", "serve", "client", "callbacks", "resuming", "judging", "adapted", "train",
+    "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo", "settings", "doctor",
+    "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}

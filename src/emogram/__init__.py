@@ -68,7 +68,8 @@ def load(path: str | Path = "shipped", *, threads: int = 1, shifts: int = 1) -> 
     """Load a model for prediction; see `Classifier.load`.
 
     Args:
-        path: A model folder, a run folder that holds it as `model/`, or "shipped", the model inside the package.
+        path: A model folder, a run folder that holds it as `model/`, "shipped", the model inside the package,
+            or "hf://owner/name[@revision]", one on the Hugging Face Hub.
         threads: Number of processor threads for one prediction, >= 1.
         shifts: Number of shifts in time that every answer is averaged over, 1 to 9.
 

@@ -21,6 +21,7 @@ from emogram import __version__
 from emogram.config import Settings, SpectrogramConfig
 from emogram.errors import ModelError, SettingsError
 from emogram.files import output_error, sha256_of, write_json, write_text
+from emogram.remote import Address, cached, is_address
 
 FORMAT_VERSION = 1
 
@@ -32,6 +33,9 @@ CLIPS_FILE = "training_clips.txt"
 LICENCE_FILE = "LICENSE"
 FAMILIAR_FILE = "familiar.npz"
 SUMS_FILE = "SHA256SUMS"
+
+FILES = (KERAS_FILE, ONNX_FILE, INFO_FILE, CARD_FILE, CLIPS_FILE, FAMILIAR_FILE, LICENCE_FILE, SUMS_FILE)
+"""All that a bundle may hold."""
 
 SHIPPED = "shipped"
 """Stands for the model inside the package wherever a model is named; a folder of that name needs its whole path."""
@@ -263,8 +267,7 @@ def seal(folder: Path, info: ModelInfo, card: str) -> Bundle:
         raise output_error(sums, error) from error
     write_json(folder / INFO_FILE, info.model_dump(mode="json"))
     write_text(folder / CARD_FILE, card)
-    ours = (KERAS_FILE, ONNX_FILE, INFO_FILE, CARD_FILE, CLIPS_FILE, FAMILIAR_FILE, LICENCE_FILE)
-    present = [name for name in ours if (folder / name).is_file()]
+    present = [name for name in FILES if name != SUMS_FILE and (folder / name).is_file()]
     write_text(sums, "".join(f"{sha256_of(folder / name)}  {name}\n" for name in present))
     return open_bundle(folder)
 
@@ -273,11 +276,16 @@ def open_bundle(path: str | Path) -> Bundle:
     """Verify a model folder and read what it says about itself.
 
     Args:
-        path: The model folder, a run folder that holds it as `model/`, or `SHIPPED`.
+        path: The model folder, a run folder that holds it as `model/`, `SHIPPED`, or "hf://owner/name[@revision]",
+            which is fetched from the Hugging Face Hub into the user's cache.
 
     Raises:
         ModelError: Missing, unfinished, damaged, of a newer format, or inconsistent.
+        ServerError: The Hub does not answer, or has no such model.
+        MissingExtraError: A model on the Hub, and the extra `hub` is not installed.
     """
+    if is_address(path):
+        path = cached(Address.parse(str(path)), names=FILES, check=open_bundle)
     folder = _find(Path(path))
     sums = _read_small(folder, SUMS_FILE)
     hashes = _parse_sums(folder, sums)

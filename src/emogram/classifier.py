@@ -107,7 +107,7 @@ class Classifier:
         """Verify and load a model.
 
         Args:
-            path: A model folder, a run folder that holds it as `model/`, or `SHIPPED`.
+            path: What `open_bundle` takes.
             threads: Number of processor threads for one prediction, >= 1.
             shifts: Number of shifts in time that every answer is averaged over, 1 to 9: each costs the network's time
                 once more; five made answers better.

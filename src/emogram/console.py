@@ -45,6 +45,7 @@ if TYPE_CHECKING:  # an error line must not wait for what these import
     from emogram.archive import ArchiveStatus
     from emogram.compare import Comparison
     from emogram.corpora.describe import Description, Problem
+    from emogram.deploy import Deployed
     from emogram.doctor import Check
 
 FILE_WIDTH = 160  # letters in a line where no terminal sets a limit
@@ -625,6 +626,19 @@ def checks_table(checks: Sequence[Check]) -> Table:
     for check in checks:
         mark = Text("ok", style="green") if check.ok else Text("no", style="bold red")
         table.add_row(mark, Text(check.name), Text("; ".join(filter(None, (check.found, check.advice)))))
+    return table
+
+
+def parity_view(deployed: Deployed) -> RenderableType:
+    """Return how nearly an exported model answers as its bundle."""
+    parity = deployed.parity
+    table = _table("compared with the model itself", ("", "right"))
+    table.add_row(f"clips, {parity.clips}", f"{parity.n_clips:,}")
+    if parity.n_calibration:
+        table.add_row("clips that gave int8 its ranges", f"{parity.n_calibration:,}")
+    table.add_row("greatest difference of a probability", f"{parity.max_difference:.2g}")
+    table.add_row("mean difference", f"{parity.mean_difference:.2g}")
+    table.add_row("clips with the same answer", percent(parity.same_label))
     return table
 
 

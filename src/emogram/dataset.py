@@ -181,15 +181,6 @@ def _made_with(corpus: Corpus, config: SpectrogramConfig) -> SpectrogramConfig |
     return found if found is not None and found.picture_size == config.picture_size else None
 
 
-def default_cache() -> Path:
-    """Return the folder for model inputs: `EMOGRAM_CACHE`, else the user's cache folder."""
-    named = os.environ.get("EMOGRAM_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "emogram"
-
-
 def _read_sound(config: SpectrogramConfig, clip: Clip) -> Sample:
     waveform = audio.load_clip(clip, sample_rate=config.sample_rate)
     inputs = features.model_inputs(waveform, config)

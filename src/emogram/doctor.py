@@ -17,9 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from emogram import __version__
-from emogram.dataset import default_cache
 from emogram.errors import EmogramError, MissingExtraError, OutputError
-from emogram.files import write_text
+from emogram.files import default_cache, write_text
 from emogram.parallel import worker_count
 from emogram.settings import PREFIX, SETTINGS
 

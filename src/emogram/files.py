@@ -137,6 +137,15 @@ def require_space(folder: Path, n_bytes: int, *, what: str) -> None:
         )
 
 
+def default_cache() -> Path:
+    """Return the folder for what can be made or fetched again: `EMOGRAM_CACHE`, else the user's cache folder."""
+    named = os.environ.get("EMOGRAM_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "emogram"
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
     with path.open("rb") as file:

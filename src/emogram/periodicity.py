@@ -23,8 +23,8 @@ WINDOW_S = 0.048  # three periods of the lowest
 HIGHEST_HARMONIC_HZ = 2500.0  # above it, a voice is mostly breath
 QUIET = 1e-6  # frames whose power is this share of the loudest one's, or less, are silent
 
-_STEPS = 4  # that a band is looked at in: what repeats itself at all does so within a fraction of a low voice's band
-_HUM_BINS = 3  # up to 47 Hz: rooms, not voices
+STEPS = 4  # that a band is looked at in: what repeats itself at all does so within a fraction of a low voice's band
+HUM_BINS = 3  # up to 47 Hz: rooms, not voices
 _BLOCK_FRAMES = 64
 
 
@@ -43,19 +43,19 @@ def periodicity(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
     Returns:
         Shape (n_frames, periodicity_bands), in [0, 1], low to high; the same frames as `spectrogram.log_mel`.
     """
-    tables = _tables(config.sample_rate, config.periodicity_bands)
+    tables = tables_of(config.sample_rate, config.periodicity_bands)
     padded = np.pad(waveform.astype(np.float32, copy=False), tables.size // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, tables.size)[:: config.hop_length]
     steps = np.empty((len(frames), tables.correlate.shape[1]), np.float32)
     for first in range(0, len(frames), _BLOCK_FRAMES):  # as many as stay near the processor
         windowed = np.zeros((len(frames[first : first + _BLOCK_FRAMES]), tables.n_fft), np.float32)
         np.multiply(frames[first : first + _BLOCK_FRAMES], tables.window, out=windowed[:, : tables.size])
-        spectrum = rfft(windowed)[:, _HUM_BINS : tables.n_bins]
+        spectrum = rfft(windowed)[:, HUM_BINS : tables.n_bins]
         power = np.square(spectrum.real) + np.square(spectrum.imag)
         np.matmul(power, tables.correlate, out=steps[first : first + _BLOCK_FRAMES])
     energy = steps[:, :1]
     # Not `max` over the steps: over an axis of four, NumPy takes twenty times as long.
-    highest = reduce(np.maximum, np.split(steps[:, 1:], _STEPS, axis=1))
+    highest = reduce(np.maximum, np.split(steps[:, 1:], STEPS, axis=1))
     highest /= energy + np.float32(QUIET) * max(float(energy.max()), 1e-20)
     bands: FloatArray = np.clip(highest, np.float32(0.0), np.float32(1.0))
     return bands
@@ -66,7 +66,9 @@ def band_centres_hz(n_bands: int) -> npt.NDArray[np.float64]:
     return np.geomspace(LOW_HZ, HIGH_HZ, n_bands)
 
 
-class _Tables(NamedTuple):
+class Tables(NamedTuple):
+    """What `periodicity` computes with: frames of `size` samples under a window, transformed to `n_fft` points."""
+
     size: int
     n_fft: int
     n_bins: int
@@ -75,7 +77,8 @@ class _Tables(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def _tables(sample_rate: int, n_bands: int) -> _Tables:
+def tables_of(sample_rate: int, n_bands: int) -> Tables:
+    """Return the window and the matrix for a sample rate in Hz and a number of bands."""
     size = 2 * round(WINDOW_S * sample_rate / 2)
     longest = int(np.ceil(sample_rate / LOW_HZ)) + 2
     n_fft = 2 ** int(np.ceil(np.log2(size + longest)))
@@ -84,14 +87,14 @@ def _tables(sample_rate: int, n_bands: int) -> _Tables:
     own = np.fft.irfft(np.abs(np.fft.rfft(window, n_fft)) ** 2)[: n_fft // 2]
     own /= own[0]
     step = np.log(HIGH_HZ / LOW_HZ) / (n_bands - 1)
-    offsets = np.exp(step * ((np.arange(_STEPS) + 0.5) / _STEPS - 0.5))
+    offsets = np.exp(step * ((np.arange(STEPS) + 0.5) / STEPS - 0.5))
     # Of half as many points, since there is nothing above the highest harmonic: a lag is two samples.
     lags = (sample_rate / 2 / (band_centres_hz(n_bands) * offsets[:, np.newaxis])).ravel()
     # From power to autocorrelation all is linear, so one matrix does it, of the few lags that are wanted alone.
     correlation = np.fft.irfft(np.eye(n_fft // 4 + 1)[:n_bins], n_fft // 2, axis=1)
     after = _at(correlation, lags) / np.interp(2 * lags, np.arange(len(own)), own)
-    correlate = np.concatenate([correlation[:, :1], after], axis=1)[_HUM_BINS:].astype(np.float32)
-    return _Tables(size, n_fft, n_bins, window, correlate)
+    correlate = np.concatenate([correlation[:, :1], after], axis=1)[HUM_BINS:].astype(np.float32)
+    return Tables(size, n_fft, n_bins, window, correlate)
 
 
 def _at(correlation: npt.NDArray[np.float64], lags: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

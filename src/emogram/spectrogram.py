@@ -159,7 +159,7 @@ def _frames(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
 
 def _squares(frames: FloatArray, config: SpectrogramConfig) -> FloatArray:
     """Return the squares of the real and imaginary parts of a spectrum, one beside the other, (..., 2 * n_bins)."""
-    spectrum = rfft(frames * _window(config.win_length, config.n_fft))
+    spectrum = rfft(frames * analysis_window(config.win_length, config.n_fft))
     parts: FloatArray = spectrum.view(spectrum.real.dtype)
     return np.multiply(parts, parts, out=parts)
 
@@ -322,7 +322,7 @@ def _bins(filters: FloatArray) -> range:
 
 
 @lru_cache(maxsize=16)
-def _window(win_length: int, n_fft: int) -> FloatArray:
+def analysis_window(win_length: int, n_fft: int) -> FloatArray:
     """Return a periodic Hann window of `win_length` in the middle of `n_fft` samples."""
     hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(win_length) / win_length)
     left = (n_fft - win_length) // 2

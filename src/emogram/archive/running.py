@@ -21,6 +21,7 @@ from emogram.config import ArchiveConfig
 from emogram.engines import check_engine
 from emogram.errors import InputError, MissingExtraError, SettingsError
 from emogram.progress import SILENT, Progress
+from emogram.remote import is_address
 
 TIME_LIMIT_S = 3600.0
 
@@ -145,10 +146,11 @@ def score(
     shards = range(number - 1, plan.n_shards, of)
     done = committed(place, plan, shards, verify=verify)
     todo = [index for index in shards if index not in done or (retry_failed and done[index].failed)]
+    name = str(model)
     job = Job(
         out=where,
         plan=plan.digest,
-        model=str(model) if str(model) == SHIPPED or is_remote(str(model)) else absolute(str(model)),
+        model=name if name == SHIPPED or is_address(name) or is_remote(name) else absolute(name),
         model_sha256=bundle.sha256,
         labels=bundle.info.labels,
         config=config,

@@ -11,11 +11,13 @@ from emogram.cli.analysing import analyze, listen
 from emogram.cli.data import describe_corpus, download_corpus, list_corpora, spectrograms
 from emogram.cli.entry import add_command, app, corpora_app, main, run
 from emogram.cli.explaining import explain
+from emogram.cli.exporting import export
 from emogram.cli.installation import doctor
 from emogram.cli.judging import adapt, compare, evaluate, robustness
 from emogram.cli.predicting import predict
 from emogram.cli.scoring import score
 from emogram.cli.serving import serve
+from emogram.cli.sharing import pull, push
 from emogram.cli.shipping import ship
 from emogram.cli.training import crosscorpus, crossval, demo, train
 
@@ -37,6 +39,9 @@ for _command in (
     analyze,
     listen,
     explain,
+    export,
+    push,
+    pull,
     score,
     serve,
     doctor,

@@ -41,7 +41,7 @@ ModelName = Annotated[
     typer.Option(
         "--model",
         envvar="EMOGRAM_MODEL",
-        help=f"A model folder, a run folder, or `{SHIPPED}`, the model inside the package.",
+        help=f"A model folder, a run folder, `{SHIPPED}`, the model inside the package, or hf://OWNER/NAME[@REVISION].",
     ),
 ]
 CorpusName = Annotated[

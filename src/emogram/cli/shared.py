@@ -50,7 +50,7 @@ def find_all(paths: Sequence[Path], also: Sequence[Path] | None, name: str | Non
 
 def cache_folder(cache: Path | None, no_cache: bool) -> Path | None:
     """Return the folder that keeps spectrograms; None where none are to be kept."""
-    from emogram.dataset import default_cache
+    from emogram.files import default_cache
 
     return None if no_cache else cache or default_cache()
 
