@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,7 @@ def test_a_file_without_samples_is_refused_by_its_right_name(tmp_path: Path, cha
         (np.where(np.arange(16000) == 5, np.inf, _tone(16000)), "not finite"),
         (np.stack([np.full(16000, np.inf), np.full(16000, -np.inf)], axis=1), "not finite"),
         (_tone(16000).astype(np.float64) * 1e300, "not finite"),
+        (_tone(16000) * np.float32(1e20), "not finite"),  # its power is
         (np.stack([_tone(16000)] * 2), r"shape \(2, 16000\); .*transpose it"),
         (np.zeros((4, 4, 4)), "3 dimensions"),
         (np.ones(16000, bool), "type bool"),
@@ -272,3 +274,19 @@ def test_a_stretch_is_what_the_whole_file_holds_there(tmp_path, tone, suffix):
     whole, _ = decode(path)
     part, _ = decode(path, start_s=0.25, end_s=0.75)
     np.testing.assert_allclose(part, whole[4000:12000], atol=1e-6)
+
+
+def test_many_channels_of_a_small_file_take_the_memory_of_one(tmp_path):
+    path = tmp_path / "many.flac"
+    rng = np.random.default_rng(0)
+    minute = np.zeros((60 * 16000, 8), np.int16)
+    with soundfile.SoundFile(path, "w", 16000, 8, format="FLAC") as file:
+        file.write(rng.integers(-9000, 9000, (16000, 8), np.int16))
+        for _ in range(3):
+            file.write(minute)
+    samples, _ = decode(path)
+    tracemalloc.start()
+    mixed = load_audio(path, sample_rate=16000)
+    assert tracemalloc.get_traced_memory()[1] < 4 * mixed.nbytes < samples.nbytes
+    tracemalloc.stop()
+    np.testing.assert_array_equal(mixed, prepare(samples, 16000, sample_rate=16000))

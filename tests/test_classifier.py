@@ -327,6 +327,16 @@ def test_network_that_is_no_onnx_is_refused(tmp_path):
         Classifier.load(folder)
 
 
+def test_embeddings_that_swell_are_refused(tmp_path):
+    folder = tiny_bundle(tmp_path / "model")
+    info = open_bundle(folder).info
+    np.savez_compressed(folder / "familiar.npz", embeddings=np.zeros((2**20, 64), np.float16), threshold=1.0)
+    assert (folder / "familiar.npz").stat().st_size < 200_000
+    seal(folder, info, "card")
+    with pytest.raises(ModelError, match=r"not the embeddings of training clips \(\d+ bytes, unpacked\)"):
+        Classifier.load(folder)
+
+
 def test_weights_outside_the_seal_are_never_read(tmp_path, monkeypatch):
     folder = tiny_bundle(tmp_path / "model")
     info = open_bundle(folder).info

@@ -372,9 +372,20 @@ def test_thirty_two_channels_are_averaged(model, spoken, wav, tmp_path):
     assert_same(timeline.segments, analyze(wav, model=model).segments)
 
 
-def test_samples_that_are_not_finite_end_the_analysis_with_what_was_done(model, spoken, tmp_path):
+def test_sound_in_an_unknown_coding_is_refused(spoken, tmp_path):
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, spoken, RATE)
+    content = bytearray(path.read_bytes())
+    content[20:22] = b"\xcd\xab"  # the number of the coding
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=r"sound\.wav: (holds sound in a coding that is not known|not a readable)"):
+        analyze(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, -1e20])
+def test_samples_that_are_not_finite_end_the_analysis_with_what_was_done(model, spoken, tmp_path, value):
     spoiled = spoken.copy()
-    spoiled[6 * RATE] = np.nan
+    spoiled[6 * RATE] = value
     soundfile.write(tmp_path / "sound.wav", spoiled, RATE, subtype="FLOAT")
     timeline = analyze(tmp_path / "sound.wav", model=model)
     assert timeline.partial

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +22,9 @@ MAX_DURATION_S = 600.0  # a clip is an utterance; a recording of hours must not 
 MIN_SAMPLE_RATE = 4000
 MAX_SAMPLE_RATE = 768_000
 MAX_VALUES = 2**29  # samples x channels: 2 GiB; a few kilobytes of Ogg can hold 600 s of 255 silent channels
+_BLOCK_FRAMES = 65536
 UNKNOWN_FRAMES = 2**62  # libsndfile's answer for "the header does not say" is 2**63 - 1
+MAX_PEAK = 1e12  # floats scaled as 32-bit integers lie below; their power overflows single precision from 1e16 on
 SILENT_PEAK = 1e-4  # -80 dBFS: below the noise of any microphone; the quietest RAVDESS clip peaks 30 dB above
 
 
@@ -47,17 +48,23 @@ def load_audio(path: str | Path, *, sample_rate: int, start_s: float = 0.0, end_
     Raises:
         AudioError: The file is missing, unreadable, empty, silent, not finite, too short or too long.
     """
-    waveform, source_rate = decode(path, start_s=start_s, end_s=end_s)
+    waveform, source_rate = decode(path, start_s=start_s, end_s=end_s, mix=True)
     return prepare(waveform, source_rate, sample_rate=sample_rate, name=str(path))
 
 
 def decode(
-    path: str | Path, *, start_s: float = 0.0, end_s: float | None = None
+    path: str | Path, *, start_s: float = 0.0, end_s: float | None = None, mix: bool = False
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """Decode a sound file without changing its channels or rate.
+    """Decode a sound file without changing its rate.
+
+    Args:
+        path: As of `load_audio`.
+        start_s: As of `load_audio`.
+        end_s: As of `load_audio`.
+        mix: Average the channels, a block at a time: silence in hundreds of channels fits into a small file.
 
     Returns:
-        Samples, shape (n_samples, n_channels), float32, and the file's sample rate in Hz.
+        Samples, shape (n_samples, n_channels), or of one channel with `mix`, float32, and the file's sample rate in Hz.
 
     Raises:
         AudioError: The file is missing, unreadable, too long, or the stretch lies outside it.
@@ -79,7 +86,7 @@ def decode(
                     code="bad_rate",
                 )
             if file.frames >= UNKNOWN_FRAMES:
-                samples = _read_unmeasured(path)
+                samples = _read_unmeasured(path, mix=mix)
                 first, last = _stretch(path, start_s, end_s, len(samples) / rate, rate)
                 return samples[first:last], rate
             first, last = _stretch(path, start_s, end_s, file.frames / rate, rate)
@@ -92,7 +99,10 @@ def decode(
                 )
             if first:
                 file.seek(first)
-            samples = file.read(last - first, dtype="float32", always_2d=True)
+            if mix and file.channels > 1:
+                samples = _read_mixed(file, last - first)
+            else:
+                samples = file.read(last - first, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: {why_unreadable(path, error.error_string)}") from None
     except TypeError:  # soundfile takes any file named .raw for headerless samples and asks for their format
@@ -134,14 +144,30 @@ def probe(path: str | Path) -> tuple[float | None, int, int]:
         raise AudioError(f"{path}: {why_unreadable(path, error.error_string)}") from None
 
 
-def _read_unmeasured(path: Path) -> npt.NDArray[np.float32]:
+def _read_mixed(file: Any, n_frames: int) -> npt.NDArray[np.float32]:
+    """Return the average of the channels of the next samples, shape (n, 1); fewer where the file has no more."""
+    mixed = np.empty((n_frames, 1), np.float32)  # costs no memory where the header promises more than there is
+    n_read = 0
+    while n_read < n_frames:
+        block = file.read(min(_BLOCK_FRAMES, n_frames - n_read), dtype="float32", always_2d=True)
+        if len(block) == 0:
+            break
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused later
+            mixed[n_read : n_read + len(block), 0] = _mean(block)
+        n_read += len(block)
+    return mixed[:n_read]
+
+
+def _read_unmeasured(path: Path, *, mix: bool) -> npt.NDArray[np.float32]:
     """Read a file whose header leaves its length open, as FLAC from a pipe does; stops past `MAX_DURATION_S`."""
-    blocks = []
     with _sequential()(openable(path)) as file:
         n_most = int(MAX_DURATION_S * file.samplerate) + 1
+        if mix and file.channels > 1:
+            return _read_mixed(file, min(n_most, MAX_VALUES // file.channels))
+        blocks = []
         n_read = 0
         while n_read < n_most and n_read * file.channels < MAX_VALUES:
-            block = file.read(65536, dtype="float32", always_2d=True)
+            block = file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
             if len(block) == 0:
                 break
             blocks.append(block)
@@ -236,11 +262,17 @@ def _mono(array: npt.NDArray[Any], name: str) -> Waveform:
     if array.ndim == 2:
         if array.shape[1] > array.shape[0]:
             raise AudioError(f"{name}: shape {array.shape}; expected (n_samples, n_channels), transpose it")
-        first, *others = array.T
-        array = sum(others, start=first) / len(array.T) if others else first  # one by one: `mean` is ten times slower
+        array = _mean(array)
     elif array.ndim != 1:
         raise AudioError(f"{name}: {array.ndim} dimensions; expected (n_samples,) or (n_samples, n_channels)")
     return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _mean(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Average channels, shape (n_samples, n_channels) -> (n_samples,); one by one, since `mean` is ten times slower."""
+    first, *others = array.T
+    mean: npt.NDArray[Any] = sum(others, start=first) / len(array.T) if others else first
+    return mean
 
 
 def check_waveform(waveform: Waveform, sample_rate: int, *, name: str = "audio") -> None:
@@ -257,9 +289,10 @@ def check_waveform(waveform: Waveform, sample_rate: int, *, name: str = "audio")
             f"{name}: {duration_s:.2f} s long; at least {MIN_DURATION_S:g} s of speech is needed", code="too_short"
         )
     low, high = float(waveform.min()), float(waveform.max())
-    if not math.isfinite(high - low):
+    if not -MAX_PEAK <= low <= high <= MAX_PEAK:  # nor is NaN
         raise AudioError(
-            f"{name}: holds samples that are not finite (NaN or infinity); export it again", code="not_finite"
+            f"{name}: holds samples that are not finite (NaN, infinity, or as good as that); export it again",
+            code="not_finite",
         )
     if (high - low) / 2 < SILENT_PEAK:  # half the swing, so that a constant offset counts as the silence it is
         raise AudioError(f"{name}: silent throughout (peak below -80 dBFS); check the recording", code="silent")

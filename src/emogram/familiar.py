@@ -10,6 +10,7 @@ kinds 0.91 against 0.75 for its best variant, on one network).
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from emogram.errors import ModelError
 
 Embeddings = npt.NDArray[np.float32]
 
+MAX_UNPACKED_BYTES = 1 << 26  # far more than that many of any network here
 N_KEPT = 300  # embeddings of training clips; in half precision some 200 kB
 NEIGHBOUR = 5
 ROUNDING = 1e-3  # the clip that set the threshold must not lie beyond it by a last digit
@@ -65,9 +67,12 @@ class Familiar:
             ModelError: It is something else.
         """
         try:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                if (size := sum(each.file_size for each in archive.infolist())) > MAX_UNPACKED_BYTES:
+                    raise ValueError(f"{size} bytes, unpacked")
             with np.load(io.BytesIO(content), allow_pickle=False) as stored:
                 return Familiar(_unit(stored["embeddings"].astype(np.float32)), float(stored["threshold"]))
-        except (ValueError, KeyError, OSError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, OSError, TypeError, AttributeError, MemoryError, zipfile.BadZipFile) as error:
             raise ModelError(f"not the embeddings of training clips ({error}); train the model again") from None
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emogram import features
-from emogram.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Waveform
+from emogram.audio import MAX_PEAK, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Waveform
 from emogram.classifier import Classifier
 from emogram.config import SpectrogramConfig, TimelineConfig
 from emogram.errors import AudioError, ModelError
@@ -201,9 +201,10 @@ class Engine:
         n_piece = max(1, round(PIECE_S * self._sample_rate))
         for first in range(0, len(array), n_piece):
             piece = array[first : first + n_piece]
-            if not np.isfinite(piece).all():
+            if not (np.abs(piece) <= MAX_PEAK).all():
                 raise AudioError(
-                    f"holds samples that are not finite (NaN or infinity) at {self.duration_s:.1f} s; export it again",
+                    "holds samples that are not finite (NaN, infinity, or as good as that) at "
+                    f"{self.duration_s:.1f} s; export it again",
                     code="not_finite",
                 )
             self._n_heard += len(piece)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from emogram.backend import keras
-from emogram.bundle import KERAS_FILE, Bundle
+from emogram.bundle import Bundle
 from emogram.errors import ModelError
+from emogram.saved_network import load_network
 
 ANSWER_LAYER = "probabilities"
 
@@ -15,7 +16,7 @@ def take_over(bundle: Bundle, network: keras.Model, labels: tuple[str, ...]) -> 
     Raises:
         ModelError: The model holds no network to train on, or one of another structure.
     """
-    trained = keras.saving.load_model(bundle.file(KERAS_FILE), compile=False)
+    trained = load_network(bundle)
     pairs = list(zip(network.layers, trained.layers, strict=False))
     if len(network.layers) != len(trained.layers) or any(_shapes(a) != _shapes(b) for a, b in pairs[:-1]):
         raise ModelError(

@@ -207,6 +207,8 @@ def _by_av(path: Path, stack: contextlib.ExitStack) -> Recording:
     if not container.streams.audio:
         raise AudioError(f"{path}: no sound in it", code="no_sound")
     stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise AudioError(f"{path}: holds sound in a coding that is not known here; save it as WAV or FLAC")
     stream.codec_context.thread_type = "NONE"  # one core, as everywhere
     duration_s = None
     if stream.duration is not None and stream.time_base is not None:
@@ -229,3 +231,5 @@ def _av_blocks(container: Any, stream: Any) -> Iterator[Block]:
             yield part.to_ndarray().astype(np.float32, copy=False).reshape(-1, stream.channels)
     except av.FFmpegError as error:
         raise _DamagedError(error.strerror or str(error)) from None
+    except ValueError:  # a frame of another rate or of other channels than those before it
+        raise _DamagedError("its rate or its channels change") from None

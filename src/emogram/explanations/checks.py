@@ -22,6 +22,7 @@ from emogram.explanations.maps import maps_of
 from emogram.files import writing
 from emogram.progress import SILENT, Progress
 from emogram.records import Explanation, ExplanationCheck
+from emogram.saved_network import load_network
 from emogram.spectrogram import FloatArray
 
 N_RANDOM_MODELS = 3
@@ -124,7 +125,7 @@ def shuffled(bundle: Bundle, folder: Path, *, seed: int) -> Bundle:
     if KERAS_FILE in bundle.hashes:
         from emogram.backend import keras
 
-        network = keras.saving.load_model(bundle.file(KERAS_FILE), compile=False)
+        network = load_network(bundle)
         for weight in network.weights:
             if len(weight.shape) >= 2:
                 weight.assign(_mixed(np.asarray(keras.ops.convert_to_numpy(weight)), rng))

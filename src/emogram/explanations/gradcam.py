@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from emogram.bundle import KERAS_FILE, Bundle
+from emogram.bundle import Bundle
 from emogram.errors import ModelError
 from emogram.explanations.heard import Heard
+from emogram.saved_network import load_network
 from emogram.spectrogram import FloatArray
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def grad_cam(bundle: Bundle, heard: Heard, labels: Sequence[int]) -> FloatArray:
     """
     from emogram.backend import keras
 
-    network = keras.saving.load_model(bundle.file(KERAS_FILE), compile=False)
+    network = load_network(bundle)
     layer = _place_layer(network, bundle)
     answer = network.layers[-1]
     given = heard.inputs(heard.scaled[np.newaxis])
