@@ -25,10 +25,10 @@ FLOORS = (
     "features", "corpora", "pictures", "dataset", "leaks", "splits", "copies", "joined", "balance", "augment",
     "backend", "devices", "losses", "network", "fused", "optimizers", "batches",
     "metrics", "calibration", "adapt", "familiar", "overview", "plots", "bundle", "card", "lineage", "saved_network",
-    "pretraining", "classifier", "distillation", "windowing", "smoothing", "utterances", "live", "timeline", "listening",
-    "explanations", "writers", "predictions", "testing", "export", "archive", "serve", "client", "callbacks",
-    "judging", "adapted", "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship",
-    "demo", "settings", "doctor", "console", "live_view", "cli", "__main__",
+    "pretraining", "classifier", "distillation", "windowing", "smoothing", "utterances", "live", "timeline",
+    "listening", "explanations", "writers", "predictions", "testing", "export", "archive", "serve", "client",
+    "callbacks", "judging", "adapted", "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus",
+    "ship", "demo", "settings", "doctor", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}

@@ -42,4 +42,3 @@ def test_a_wrong_method_is_told_every_right_one(tmp_path):
         for path, methods in (("", "GET, POST"), ("/abc", "DELETE, GET"), ("/abc/cancel", "POST")):
             answer = httpx.put(f"{url}/v1/jobs{path}")
             assert (answer.status_code, answer.headers["allow"]) == (405, methods)
-

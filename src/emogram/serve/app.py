@@ -48,7 +48,7 @@ def create_app(models: Sequence[Classifier], config: ServeConfig | None = None) 
     )
     app.state.service = service
     app.openapi = partial(_described, app)  # type: ignore[method-assign]
-    app.add_middleware(Guard, service=service)
+    app.add_middleware(Guard, service=service, shortcuts={("POST", clips.PATH): clips.emotions})
     app.include_router(health.router)
     app.include_router(clips.router)
     app.include_router(jobs.router)

@@ -25,6 +25,8 @@ from emogram.timeline import rate_warnings, summary_of
 from emogram.watched import Answer
 from emogram.writers import clip_dict, save_timeline
 
+PATH = "/v1/audio/emotions"
+
 router = APIRouter()
 
 Result = TypeVar("Result")
@@ -63,7 +65,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 @router.post(
-    "/v1/audio/emotions",
+    PATH,
     summary="Tell the emotion of a clip",
     tags=["clips"],
     response_class=Response,
@@ -74,8 +76,8 @@ async def emotions(request: Request, service: Annotated[Service, Depends(service
     """Send the sound as the field `file` of a form, or as the body itself. Longer sound is a job: `POST /v1/jobs`."""
     config = service.config
     # What can be refused is refused before the sound is on its way.
-    service.models.named(ClipOptions.from_dict(filled(request.query_params)).model)
     service.workers.check_room()
+    service.models.named(ClipOptions.from_dict(filled(request.query_params)).model)
     with service.uploads.place():
         upload = await receive(request, service.uploads.path, config.max_clip_mb * 1e6)
     try:

@@ -50,8 +50,8 @@ class Workers:
         }
         n_clips = worker_count(config.workers)
         self._lanes: dict[Lane, _Lane] = {
-            "clip": _Lane("clip", n_clips, job, config.max_queue, self.counts),
-            "view": _Lane("view", max(1, n_clips // 2), job, config.max_queue, self.counts),
+            "clip": _Lane("clip", n_clips, job, config, self.counts),
+            "view": _Lane("view", max(1, n_clips // 2), job, config, self.counts),
         }
 
     async def start(self) -> None:
@@ -112,9 +112,9 @@ class Workers:
 class _Lane:
     """So many processes, and a thread for each that waits for its answers."""
 
-    def __init__(self, name: str, n: int, job: dict[str, Any], max_waiting: int, counts: Counter[str]) -> None:
+    def __init__(self, name: str, n: int, job: dict[str, Any], config: ServeConfig, counts: Counter[str]) -> None:
         self._n = n
-        self._max_waiting = max_waiting
+        self._max_waiting, self._max_wait_s = config.max_queue, config.max_queue_s
         self._n_inside = 0  # waiting or being done
         self._mean_s = 0.1  # of late; for those who are told to come again
         self._slots = [_Slot(job, counts) for _ in range(n)]
@@ -138,8 +138,9 @@ class _Lane:
         return max(0, self._n_inside - self._n)
 
     def check_room(self) -> None:
-        if self.n_waiting >= self._max_waiting:
-            wait_s = self._mean_s * self._n_inside / self._n
+        wait_s = self._mean_s * self._n_inside / self._n
+        # One may always wait: else a slow file would keep out those that would show that it was the file.
+        if self.n_waiting >= self._max_waiting or (self.n_waiting and wait_s > self._max_wait_s):
             raise Problem("busy", "too much is asked at once; come again", retry_after_s=wait_s)
 
     def pids(self) -> list[int]:
