@@ -17,6 +17,7 @@ from emogram.classifier import Classifier, Heard
 from emogram.config import Settings
 from emogram.files import json_line
 from emogram.records import Prediction, Segment, Timeline, Windows
+from emogram.serve.connections import CLIPS_PATH
 from emogram.serve.problems import Problem
 from emogram.serve.service import Service, service_of
 from emogram.serve.shapes import RESULT_EXAMPLE, problems, query_of, upload_body
@@ -24,8 +25,6 @@ from emogram.serve.uploads import Upload, filled, receive
 from emogram.timeline import rate_warnings, summary_of
 from emogram.watched import Answer
 from emogram.writers import clip_dict, save_timeline
-
-PATH = "/v1/audio/emotions"
 
 router = APIRouter()
 
@@ -65,7 +64,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 @router.post(
-    PATH,
+    CLIPS_PATH,
     summary="Tell the emotion of a clip",
     tags=["clips"],
     response_class=Response,
@@ -78,7 +77,7 @@ async def emotions(request: Request, service: Annotated[Service, Depends(service
     # What can be refused is refused before the sound is on its way.
     service.workers.check_room()
     service.models.named(ClipOptions.from_dict(filled(request.query_params)).model)
-    with service.uploads.place():
+    with service.uploads.place(), service.workers.coming():
         upload = await receive(request, service.uploads.path, config.max_clip_mb * 1e6)
     try:
         options = ClipOptions.from_dict(upload.fields)

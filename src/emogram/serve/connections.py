@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import h11
@@ -12,10 +14,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from emogram.files import json_line
-from emogram.serve.problems import error_dict, status_of
+from emogram.serve.problems import Problem, error_dict, retry_headers, status_of
+from emogram.serve.service import Service
 
 HEADER_S = 10.0  # longest that the head of a request may take
 MAX_HEAD_BYTES = 2**14
+CLIPS_PATH = "/v1/audio/emotions"
+CLIPS = f"POST {CLIPS_PATH}".encode()
 LINGER_S = 5.0  # how long a body is taken in, and thrown away, after its answer was given
 LINGER_BYTES = 2**23  # and how much of it: whoever is cut off while he sends may not see the answer
 STALL_S = 60.0  # after so long, a client must have taken of what is ready for it all, or
@@ -57,18 +62,27 @@ class BoundedProtocol(H11Protocol):
     _timer: asyncio.TimerHandle | None = None
     _stall: _Stall
     _unwanted = 0  # bytes that came after the answer
+    _is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there are too many."""
         super().connection_made(transport)
         self._stall = _Stall(transport)
         if len(self.connections) > MAX_CONNECTIONS:
-            self._refuse("overloaded", "too many connections; come again", "Retry-After: 1\r\n")
+            busy = Problem("overloaded", "too many connections; come again", retry_after_s=1.0)
+            self._refuse(busy.code, str(busy), retry_headers(busy))
         else:
             self._give(HEADER_S)
 
     def data_received(self, data: bytes) -> None:
         """Take in what came; the time for a head runs from its first byte."""
+        if self._is_refused:
+            self._pass_over(data)
+            return
+        if data.startswith(CLIPS) and self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
+            self._check_room()
+            if self._is_refused:
+                return
         if self.conn.their_state is h11.IDLE and len(data) > MAX_HEAD_BYTES:
             # h11 bounds a head only as long as it is not whole.
             super().data_received(data[: MAX_HEAD_BYTES + 1])
@@ -82,9 +96,7 @@ class BoundedProtocol(H11Protocol):
             if not self._is_past_answer():
                 self._take_back()
                 return
-            self._unwanted += len(data)
-            if self._unwanted > LINGER_BYTES:
-                self.transport.abort()
+            self._pass_over(data)
         elif self._timer is None:
             self._give(HEADER_S)
 
@@ -131,6 +143,28 @@ class BoundedProtocol(H11Protocol):
         """Refuse what is no HTTP, or has too long a head."""
         self._refuse("bad_request", msg)
 
+    def _check_room(self) -> None:
+        """Refuse a clip that is one too many, before anybody looks at it.
+
+        Overrun, the service must not spend on those whom it turns away what those need whom it let in: through all of
+        uvicorn and the guard, a refusal takes four times as much.
+        """
+        service: Service = self.config.app.state.service  # type: ignore[union-attr]
+        try:
+            service.workers.check_room()
+        except Problem as busy:
+            service.metrics.answered(CLIPS_PATH, "POST", status_of(busy.code), 0.0)
+            self._is_refused = True
+            self._say(busy.code, str(busy), retry_headers(busy))
+            # Closed at once, the sound that is on its way could make the client miss the answer.
+            self.transport.write_eof()
+            self._give(LINGER_S)
+
+    def _pass_over(self, data: bytes) -> None:
+        self._unwanted += len(data)
+        if self._unwanted > LINGER_BYTES:
+            self.transport.abort()
+
     def _is_past_answer(self) -> bool:
         return self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY
 
@@ -150,12 +184,16 @@ class BoundedProtocol(H11Protocol):
         # What the client does not take would keep the connection open.
         self.transport.abort() if self._is_past_answer() else self.transport.close()
 
-    def _refuse(self, code: str, message: str, headers: str = "") -> None:
+    def _refuse(self, code: str, message: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         """Answer without asking anybody, and close."""
-        body = json_line(error_dict(code, message, ""))
-        head = f"HTTP/1.1 {status_of(code)} \r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        self.transport.write(f"{head}{headers}Connection: close\r\n\r\n{body}".encode("ascii"))
+        self._say(code, message, headers)
         self.transport.close()
+
+    def _say(self, code: str, message: str, headers: Mapping[str, str]) -> None:
+        body = json_line(error_dict(code, message, ""))
+        every = {"Content-Type": "application/json", "Content-Length": len(body), **headers, "Connection": "close"}
+        lines = [f"HTTP/1.1 {status_of(code)} ", *(f"{name}: {value}" for name, value in every.items())]
+        self.transport.write("\r\n".join([*lines, "", body]).encode("ascii"))
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):

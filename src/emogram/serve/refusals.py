@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import compile_path
 
 from emogram.errors import EmogramError, SettingsError
-from emogram.serve.problems import Problem, error_dict, status_of
+from emogram.serve.problems import Problem, error_dict, retry_headers, status_of
 
 _LOG = logging.getLogger("emogram.serve")
 
@@ -32,8 +31,8 @@ def refusal(error: Exception, connection: HTTPConnection) -> JSONResponse:
 
 
 def _told(error: Exception, connection: HTTPConnection) -> tuple[str, str, Mapping[str, str]]:
-    if isinstance(error, Problem) and error.retry_after_s is not None:
-        return error.code, str(error), {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+    if isinstance(error, Problem):
+        return error.code, str(error), retry_headers(error)
     if isinstance(error, SettingsError):
         return "bad_parameter", str(error), {}
     if isinstance(error, EmogramError):
