@@ -15,6 +15,7 @@ DOORS = {
     "decode": "decode",
     "bombs": "bombs",
     "models": "models",
+    "service": "service",
 }
 SEED = 7
 
