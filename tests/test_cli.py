@@ -660,6 +660,46 @@ def test_an_interrupted_training_tells_its_result_and_exits_with_130(run, librar
     assert ran.objects()[0]["interrupted"] is True
 
 
+def test_an_unfinished_training_is_gone_on_with_when_asked_to(run, library, tmp_path):
+    call = library("train", trained())
+    source, out = corpus(tmp_path / "corpus"), tmp_path / "run"
+    (out / "checkpoints").mkdir(parents=True)
+    ran = run("train", source, "--out", out)
+    assert ran.code == 2
+    assert "holds a training that was interrupted; go on with it by --resume, or begin anew by --overwrite" in ran.err
+    assert call.given == {}
+    assert run("train", source, "--out", out, "--resume").code == 0
+    assert call.given["resume"] is True
+    assert run("train", source, "--out", out, "--overwrite").code == 0
+    assert call.given["resume"] is False
+
+
+def test_what_resume_is_to_go_on_with_is_named_once(run, library, tmp_path):
+    call = library("train", trained())
+    source = corpus(tmp_path / "corpus")
+    for arguments, says in (
+        ([], "--resume goes on with a training that --out or --name names"),
+        (["--name", "x", "--overwrite"], "--resume goes on with a training and --overwrite begins anew"),
+    ):
+        ran = run("train", source, "--resume", *arguments)
+        assert (ran.code, says in ran.err) == (2, True)
+    assert call.given == {}
+
+
+def test_a_finished_training_says_so_and_is_left_alone(run, library, tmp_path):
+    call = library("train", trained())
+    sys.modules["emogram.train"].is_finished = lambda *_: True
+    source = corpus(tmp_path / "corpus")
+    ran = run("train", source, "--out", tmp_path / "run", "--resume", "--json")
+    assert ran.code == 0
+    assert "this training is finished, there is nothing to go on with" in ran.err
+    assert ran.objects() == [{"run": str(tmp_path / "run"), "finished": True}]
+    assert call.given == {}
+    sys.modules["emogram.train"].is_finished = lambda *_: False
+    assert run("train", source, "--out", tmp_path / "run", "--resume").code == 0
+    assert call.given["resume"] is True
+
+
 def test_a_training_that_left_clips_out_names_them_with_code_3(run, library, tmp_path):
     library("train", trained(failed=((Clip(Path("a.wav")), "a.wav: silent throughout"),)))
     ran = run("train", corpus(tmp_path / "corpus"), "--json")

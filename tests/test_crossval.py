@@ -12,9 +12,10 @@ import pytest
 from listeners import Listener
 
 from emogram import crossval as crossvalidation
-from emogram import jobs, metrics, protocols
+from emogram import jobs, metrics, protocols, resuming
 from emogram import train as training
 from emogram.bundle import open_bundle
+from emogram.checkpoints import Checkpoints
 from emogram.config import RunConfig, read_toml
 from emogram.crossval import crossval
 from emogram.dataset import load_dataset
@@ -24,6 +25,7 @@ from emogram.judging import read_run
 from emogram.protocols import Fold, Protocol
 from emogram.splits import make_split
 from emogram.train import train
+from emogram.writers import read_history
 
 LABELS = ("angry", "calm", "happy", "sad")
 OWN = Protocol(
@@ -246,6 +248,32 @@ def test_an_interrupted_fold_is_not_done(own_protocol, voices_corpus, config, tm
             )
     assert open_bundle(tmp_path / "seed-0" / "fold-0").info.metrics["n_clips"] == 16
     assert goes_on_with(voices_corpus, config, tmp_path, trained) == "seed-0/fold-0"
+
+
+def test_an_interrupted_fold_goes_on_and_with_other_settings_begins_anew(
+    own_protocol, voices_corpus, config, tmp_path, monkeypatch, trained
+):
+    monkeypatch.setattr(resuming, "SHARE_OF_TIME", float("inf"))
+    config = config.model_copy(update={"train": config.train.model_copy(update={"epochs": 3})})
+    fold = tmp_path / "seed-0" / "fold-0"
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "train", train)
+        with pytest.raises(KeyboardInterrupt):
+            crossval(
+                voices_corpus, config, tmp_path, protocol="own", jobs=1, progress=Listener(interrupt_at="epoch   2/3")
+            )
+    monkeypatch.setattr(jobs, "train", train)
+    settings = RunConfig.from_dict(Checkpoints(fold / "checkpoints").newest()[0].about["settings"])
+    other = settings.model_copy(update={"train": settings.train.model_copy(update={"epochs": 1})})
+    shutil.copytree(fold, tmp_path / "other")
+    progress = Listener()
+    jobs.train_whole(voices_corpus, settings, fold, cache=None, progress=progress)
+    assert "going on after epoch 2 of 3" in progress.lines
+    assert len(read_history(fold / "history.csv")["epoch"]) == 3
+    progress = Listener()
+    jobs.train_whole(voices_corpus, other, tmp_path / "other", cache=None, progress=progress)
+    assert any("train.epochs was 3 and is 1" in line and "begins anew" in line for line in progress.lines)
+    assert len(read_history(tmp_path / "other" / "history.csv")["epoch"]) == 1
 
 
 def test_a_failing_fold_is_said_and_the_finished_ones_are_kept(

@@ -14,7 +14,7 @@ from typing import NoReturn
 import pytest
 
 from emogram.errors import OutputError
-from emogram.files import sha256_of, write_json, write_text, writing
+from emogram.files import remove_half_written, sha256_of, write_json, write_text, writing
 
 
 @pytest.fixture
@@ -120,3 +120,13 @@ def test_json_is_readable_by_any_reader(tmp_path: Path) -> None:
 def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"abc" * 100_000)
     assert sha256_of(tmp_path / "bytes") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    with pytest.raises(KeyboardInterrupt), writing(tmp_path / "history.csv") as left:
+        named = left.with_name(left.name)
+        raise KeyboardInterrupt
+    for name in (named.name, ".hidden", ".gitignore", "a-0123abcd.csv", ".env-12345"):
+        (tmp_path / name).write_text("x")
+    remove_half_written(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".hidden", ".gitignore", "a-0123abcd.csv", ".env-12345"}

@@ -15,6 +15,11 @@ DOORS = {
     "decode": "decode",
     "bombs": "bombs",
     "models": "models",
+    "numbers": "numbers",
+    "disk": "disk",
+    "kills": "kills",
+    "memory": "memory",
+    "training": "training",
     "service": "service",
 }
 SEED = 7

@@ -27,14 +27,14 @@ BLOCKS = 100  # of a file that is streamed: 100 MB of samples
 def run(*, long: bool, seed: int) -> Verdict:
     """Give each bomb to the roads that take such a file; time and memory are those of the first answer.
 
-    A clip as long as clips may be is decoded whole, in the time that the door `decode` gives it. What is refused must be refused within the figures. What is streamed must give its first `BLOCKS` blocks within the
-    memory, and its first one within the time: hours of silence take their time, and no more than a file of that length
-    may (the door `decode` measures that).
+    A clip as long as clips may be is decoded whole, in the time that the door `decode` gives it. What is refused must
+    be refused within the figures. What is streamed must give its first `BLOCKS` blocks within the memory, and its first
+    one within the time: hours of silence take their time, and no more than a file of that length may.
     """
     faults, slow, large = [], 0.0, 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        asked = write_all(folder, hours=10 if long else 0.5)
+        asked = write_all(folder, hours=10 if long else 0.25)
         with child("torture.bombs:opener", limit_mb=WALL_MB) as one:
             for path, road in asked:
                 seen = one.ask([road, str(path)], limit_s=HANG_S)
@@ -66,8 +66,8 @@ def write_all(folder: Path, *, hours: float) -> list[tuple[Path, str]]:
 
     sound: dict[str, Callable[[Path], object]] = {
         "silence.flac": lambda path: _silence(path, "FLAC", "PCM_16", hours, 1),
-        "silence.ogg": lambda path: _silence(path, "OGG", "VORBIS", hours / 8, 1),
-        "silence.opus": lambda path: _silence(path, "OGG", "OPUS", hours / 8, 1, rate=48000),
+        "silence.ogg": lambda path: _silence(path, "OGG", "VORBIS", max(0.2, hours / 8), 1),
+        "silence.opus": lambda path: _silence(path, "OGG", "OPUS", max(0.2, hours / 8), 1, rate=48000),
         LONGEST_CLIP: lambda path: _silence(path, "FLAC", "PCM_16", 0.15, 8),
         "1-hz.wav": wav(rate=1),
         "4-ghz.wav": wav(rate=2**32 - 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -25,7 +26,8 @@ Batch = tuple[dict[str, FloatArray] | FloatArray, FloatArray, FloatArray]
 class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """What `keras.Model.fit` trains on: every epoch in a new order, every clip changed anew.
 
-    All randomness comes from (seed, epoch, step), so that a batch does not depend on how it was reached.
+    All randomness of a batch comes from (seed, epoch, step), so that it does not depend on how it was reached. In which
+    order an epoch takes its steps is drawn when it begins; `fit` is to be called with `shuffle=False`.
     """
 
     def __init__(
@@ -76,21 +78,45 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._answers = np.concatenate([one_hot, possible, weights], axis=1, dtype=np.float32)
         self.strength_of_label = np.ones(len(dataset.labels), dtype=np.float32)
         self.epoch = 0
+        self.first_step = 0  # of the epoch: an epoch that was interrupted goes on at a later one
         self._drawn: tuple[int, Indices] | None = None
+        self._steps: list[int] = []  # in the order in which they are taken; empty: as they are numbered
+
+    @property
+    def n_steps(self) -> int:
+        """The number of steps of a whole epoch."""
+        return -(-self._n_clips // self._train.batch_size)
 
     def __len__(self) -> int:
-        """Return the number of steps of an epoch."""
-        return -(-self._n_clips // self._train.batch_size)
+        """Return the number of steps that are left of an epoch."""
+        return self.n_steps - self.first_step
+
+    def state(self) -> dict[str, Any]:
+        """Return what the next batches depend on beside the seed and the step."""
+        return {"epoch": self.epoch, "steps": self._steps, "strength_of_label": self.strength_of_label}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put a state back."""
+        self.epoch, self._steps, self.strength_of_label = state["epoch"], state["steps"], state["strength_of_label"]
+
+    def on_epoch_begin(self) -> None:
+        """Draw the order of the steps, unless an epoch goes on that was interrupted; Keras calls it."""
+        if not self.first_step:
+            self._steps = list(range(self.n_steps))
+            random.shuffle(self._steps)  # as Keras would do itself, but known here
 
     def on_epoch_end(self) -> None:
         """Turn to the next epoch; Keras calls it."""
         self.epoch += 1
 
     def __getitem__(self, step: int) -> Batch:
-        """Return inputs, targets and sample weights of one step."""
+        """Return inputs, targets and sample weights of one step, the first of those that are left being 0."""
+        step += self.first_step
+        if self._steps:
+            step = self._steps[step]
         # Parts of nearly equal size: a last batch of one clip would upset batch normalisation.
         shares = self._order_of(self.epoch)[: self._n_clips].reshape(-1, self._n_devices)
-        size, n_larger = divmod(len(shares), len(self))
+        size, n_larger = divmod(len(shares), self.n_steps)
         first = step * size + min(step, n_larger)
         chosen = shares[first : first + size + (step < n_larger)].ravel()
         rng = np.random.default_rng((self._train.seed, self.epoch, step))

@@ -44,6 +44,14 @@ class Validate(keras.callbacks.Callback):  # type: ignore[misc]
         self._average: list[npt.NDArray[np.float32]] | None = None
         self._steps = 0
 
+    def state(self) -> dict[str, Any]:
+        """Return the running average of the weights."""
+        return {"average": self._average, "steps": self._steps}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put the running average back."""
+        self._average, self._steps = state["average"], state["steps"]
+
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Move the running average of the weights."""
         if not self._memory:
@@ -91,6 +99,19 @@ class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]
         self._monitor = monitor
         self.best_epoch: int | None = None
         self._best = -math.inf
+        self._weights: list[npt.NDArray[Any]] = []
+
+    def state(self) -> dict[str, Any]:
+        """Return the best network so far: its weights too, since the file may be of an epoch that was lost."""
+        return {"best": self._best, "best_epoch": self.best_epoch, "weights": self._weights}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put the best network back, on disk as well."""
+        self._best, self.best_epoch, self._weights = state["best"], state["best_epoch"], state["weights"]
+        if self.best_epoch is not None:
+            with alone():
+                self._twin.set_weights(self._weights)
+            self._write()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Save if better."""
@@ -100,9 +121,12 @@ class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]
         if logs is not None:
             logs["best"] = float(better)
         if better:
-            with writing(self._path) as temporary:
-                self._twin.save(temporary)
-            self._best, self.best_epoch = score, epoch
+            self._write()
+            self._best, self.best_epoch, self._weights = score, epoch, self._twin.get_weights()
+
+    def _write(self) -> None:
+        with writing(self._path) as temporary:
+            self._twin.save(temporary)
 
 
 class EmphasizeHard(keras.callbacks.Callback):  # type: ignore[misc]
@@ -127,8 +151,8 @@ class EmphasizeHard(keras.callbacks.Callback):  # type: ignore[misc]
 class Record(keras.callbacks.Callback):  # type: ignore[misc]
     """Keep the history, on disk after every epoch: `history.csv` and TensorBoard's event files. To be closed."""
 
-    def __init__(self, file: Path, tensorboard: Path) -> None:
-        """Write the history to `file` and events into the folder `tensorboard`."""
+    def __init__(self, file: Path, tensorboard: Path, *, n_done: int = 0) -> None:
+        """Write the history to `file` and events into the folder `tensorboard`; `n_done` epochs have theirs there."""
         super().__init__()
         try:
             from tensorboardX import SummaryWriter
@@ -137,8 +161,18 @@ class Record(keras.callbacks.Callback):  # type: ignore[misc]
         self._file = file
         self._tensorboard = tensorboard
         with self._on_disk():
-            self._events = SummaryWriter(str(tensorboard))
+            # Of an epoch that was lost and is done again, TensorBoard is to show the events once.
+            self._events = SummaryWriter(str(tensorboard), purge_step=n_done + 1 if n_done else None)
         self.history: History = {"epoch": []}
+
+    def state(self) -> dict[str, Any]:
+        """Return the history."""
+        return {"history": self.history}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put the history back, on disk as well."""
+        self.history = state["history"]
+        write_history(self._file, self.history)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Add one row."""
@@ -171,9 +205,19 @@ class Record(keras.callbacks.Callback):  # type: ignore[misc]
 class Tell(keras.callbacks.Callback):  # type: ignore[misc]
     """Tell the reader how far the training is; must stand last."""
 
-    def __init__(self, task: Task, progress: Progress, *, n_clips: int, n_epochs: int, keep: KeepBest) -> None:
+    def __init__(
+        self,
+        task: Task,
+        progress: Progress,
+        *,
+        batches: TrainingBatches,
+        n_clips: int,
+        n_epochs: int,
+        keep: KeepBest,
+    ) -> None:
         """Report clips to `task` and a line for each epoch to `progress`."""
         super().__init__()
+        self._batches = batches
         self._task = task
         self._progress = progress
         self._n_clips = n_clips
@@ -181,18 +225,26 @@ class Tell(keras.callbacks.Callback):  # type: ignore[misc]
         self._keep = keep
         self._told = 0
 
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Begin where the epoch begins."""
+        self._told = clips_of(self._batches.first_step, self._batches, self._n_clips)
+
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Advance by the clips of one step."""
-        done = round((batch + 1) * self._n_clips / self.params["steps"])
+        done = clips_of(self._batches.first_step + batch + 1, self._batches, self._n_clips)
         note = " ".join(f"{name} {float(value):.3f}" for name, value in (logs or {}).items())
         self._task.advance(done - self._told, note=note)
         self._told = done
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Say the results of the epoch in one line, the recall of each class among them."""
-        self._told = 0
         best = "  * best so far" if self._keep.best_epoch == epoch else ""
         self._progress.say(f"epoch {epoch + 1:>3}/{self._n_epochs}  {epoch_line(logs or {})}{best}")
+
+
+def clips_of(steps: int, batches: TrainingBatches, n_clips: int) -> int:
+    """Return how many of the `n_clips` of an epoch some of its steps come to."""
+    return round(steps * n_clips / batches.n_steps)
 
 
 def epoch_line(logs: Mapping[str, float]) -> str:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,13 @@ def writing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove what `writing` left in a folder when its process was killed; nobody else may be writing there."""
+    for path in folder.glob(".*"):
+        if re.fullmatch(r"\..{1,40}-[0-9a-f]{8}(\.[^.]*)?", path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

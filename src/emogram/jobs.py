@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from emogram.bundle import open_bundle
+from emogram.checkpoints import is_unfinished
 from emogram.config import RunConfig, read_toml
 from emogram.corpora import Corpus
 from emogram.dataset import Dataset
@@ -17,6 +18,7 @@ from emogram.judging import read_probabilities
 from emogram.lineage import Lineage
 from emogram.progress import Progress
 from emogram.records import Clip
+from emogram.resuming import AnotherTrainingError, is_begun
 from emogram.splits import Split
 from emogram.train import CONFIG_FILE, TrainResult, describe_model, train
 
@@ -60,8 +62,15 @@ def run_jobs(
 
 
 def train_whole(corpus: Corpus, config: RunConfig, out: Path, *, cache: Path | None, progress: Progress) -> TrainResult:
-    """Train in this process; one that Ctrl-C ended early does not count as done, and the interrupt goes on."""
-    result = train(corpus, config, out, cache=cache, workers=1, progress=progress)
+    """Train in this process; one that Ctrl-C ended early does not count as done, and the interrupt goes on.
+
+    One that was interrupted before, with the same settings and clips, goes on from its last checkpoint.
+    """
+    try:
+        result = train(corpus, config, out, resume=is_unfinished(out), cache=cache, workers=1, progress=progress)
+    except AnotherTrainingError as error:
+        progress.say(f"{error}; here it begins anew")
+        result = train(corpus, config, out, cache=cache, workers=1, progress=progress)
     if result.interrupted:
         (out / CONFIG_FILE).unlink(missing_ok=True)
         raise KeyboardInterrupt
@@ -73,7 +82,7 @@ def is_trained(
 ) -> bool:
     """Tell whether a run folder holds this training, finished and judged, of the same settings on the same clips."""
     try:
-        if RunConfig.from_dict(read_toml(out / CONFIG_FILE)) != config:
+        if is_begun(out, config) or RunConfig.from_dict(read_toml(out / CONFIG_FILE)) != config:
             return False
         info = open_bundle(out).info
         read_probabilities(out, judged_clips(dataset, split), dataset.labels)

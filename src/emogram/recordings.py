@@ -221,14 +221,15 @@ def _by_av(path: Path, stack: contextlib.ExitStack) -> Recording:
 def _av_blocks(container: Any, stream: Any) -> Iterator[Block]:
     import av
 
+    n_channels = int(stream.channels)  # the stream's own follow what is decoded; the resampler keeps to these
     resampler = av.AudioResampler(format="flt", layout=stream.layout, rate=stream.rate)
     try:
         for frame in container.decode(stream):
             frame.pts = None  # a gap in the times is no gap in the sound
             for part in resampler.resample(frame):
-                yield part.to_ndarray().astype(np.float32, copy=False).reshape(-1, stream.channels)
+                yield part.to_ndarray().astype(np.float32, copy=False).reshape(-1, n_channels)
         for part in resampler.resample(None):
-            yield part.to_ndarray().astype(np.float32, copy=False).reshape(-1, stream.channels)
+            yield part.to_ndarray().astype(np.float32, copy=False).reshape(-1, n_channels)
     except av.FFmpegError as error:
         raise _DamagedError(error.strerror or str(error)) from None
     except ValueError:  # a frame of another rate or of other channels than those before it

@@ -25,14 +25,16 @@ from emogram.bundle import (
     ONNX_FILE,
     ModelInfo,
     TrainingCorpus,
+    open_bundle,
     seal,
     write_known_clips,
 )
 from emogram.calibration import choose_threshold, fit_temperature, soften
-from emogram.callbacks import EmphasizeHard, History, KeepBest, Record, Tell, Validate
+from emogram.callbacks import EmphasizeHard, History, KeepBest, Record, Tell, Validate, clips_of
 from emogram.card import model_card
+from emogram.checkpoints import CHECKPOINTS_FOLDER, Checkpoint, Checkpoints, is_unfinished, mark_finished, unfinished
 from emogram.classifier import Classifier
-from emogram.config import RunConfig, SpectrogramConfig, TrainConfig
+from emogram.config import RunConfig, SpectrogramConfig, TrainConfig, read_toml
 from emogram.copies import with_degraded_copies
 from emogram.corpora import Corpus
 from emogram.corpora.corpus import UNKNOWN_LICENCE
@@ -54,6 +56,7 @@ from emogram.pictures import read_picture_config
 from emogram.pretraining import take_over
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
+from emogram.resuming import Save, describe_training, fit_on, refuse_another, refuse_other_settings, reopen
 from emogram.splits import Split, describe_split, make_split, speakers_of
 
 MODEL_FOLDER = "model"
@@ -72,7 +75,8 @@ class TrainResult:
         judged_on: "test", or "validation" where the split has no test part.
         failed: Clips that could not be used, and why.
         warnings: What the reader should know.
-        interrupted: True where Ctrl-C ended it early; the best model until then was sealed and judged.
+        interrupted: True where Ctrl-C ended it early; the best model until then was sealed and judged, and the training
+            can be gone on with.
         seconds: How long it took, reading to plots.
     """
 
@@ -100,6 +104,7 @@ def train(
     config: RunConfig,
     out: Path,
     *,
+    resume: bool = False,
     cache: Path | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -110,6 +115,8 @@ def train(
         corpus: Clips of sound, or pictures of it.
         config: All settings.
         out: The run folder; see DESIGN.md for what is in it.
+        resume: Go on from the last checkpoint in the run folder, if there is one; what comes out is the same as if
+            training had never been interrupted. False begins anew.
         cache: Folder that keeps model inputs between runs; None keeps none.
         workers: Number of processes that read clips.
         progress: Is told how far it is.
@@ -117,25 +124,31 @@ def train(
     Raises:
         CorpusError: The corpus cannot be used or parted as asked.
         ModelError: The model to start from was refused.
-        SettingsError: Settings contradict one another or the corpus.
-        OutputError: Something could not be written; the best model so far stands.
+        SettingsError: Settings contradict one another or the corpus, or the training that is to go on was begun with
+            others.
+        OutputError: Something could not be written, the best model so far stands; or another process trains in `out`.
         EmogramError: The loss became infinite before any epoch was good.
         KeyboardInterrupt: Ctrl-C before there was a model.
     """
     started = time.monotonic()
     config = fit_to_corpus(config, corpus)
-    dataset = load_dataset(corpus, config.spectrogram, cache=cache, workers=workers, progress=progress)
-    split = make_split(dataset, config.split)
-    lineage = open_lineage(config, dataset, split)
-    write_json(out / "environment.json", describe_environment())
-    warnings = [*corpus.warnings, *split.warnings]
-    dataset = with_degraded_copies(
-        dataset, split.train, config.augment, cache=cache, workers=workers, progress=progress
-    )
-    history, interrupted = fit(dataset, split, config, out, lineage=lineage, progress=progress)
-    # Not before: where an earlier run stands in this folder and this one dies, the settings must not belie its model.
-    write_text(out / CONFIG_FILE, tomli_w.dumps(config.to_dict()))
-    judgement = finish(corpus, dataset, split, config, out, history, lineage=lineage, progress=progress)
+    with unfinished(out):
+        begun = reopen(out, config, progress=progress) if resume else None
+        dataset = load_dataset(corpus, config.spectrogram, cache=cache, workers=workers, progress=progress)
+        split = make_split(dataset, config.split)
+        lineage = open_lineage(config, dataset, split)
+        write_json(out / "environment.json", describe_environment())
+        warnings = [*corpus.warnings, *split.warnings]
+        dataset = with_degraded_copies(
+            dataset, split.train, config.augment, cache=cache, workers=workers, progress=progress
+        )
+        history, interrupted = fit(dataset, split, config, out, begun=begun, lineage=lineage, progress=progress)
+        # Not before: where an earlier run stands in this folder and this one dies, the settings must not belie its
+        # model.
+        write_text(out / CONFIG_FILE, tomli_w.dumps(config.to_dict()))
+        judgement = finish(corpus, dataset, split, config, out, history, lineage=lineage, progress=progress)
+        if not interrupted:
+            mark_finished(out)
     return TrainResult(
         run=out,
         judgement=judgement,
@@ -145,6 +158,24 @@ def train(
         interrupted=interrupted,
         seconds=time.monotonic() - started,
     )
+
+
+def is_finished(run: Path, corpus: Corpus, config: RunConfig) -> bool:
+    """Tell whether a run folder holds a training that has come to its end.
+
+    Raises:
+        SettingsError: It does, with other settings than these.
+    """
+    if is_unfinished(run):
+        return False
+    try:
+        settings = read_toml(run / CONFIG_FILE)
+        finished = bool(open_bundle(run).info.metrics)
+    except EmogramError:
+        return False
+    if finished:
+        refuse_other_settings(run, settings, fit_to_corpus(config, corpus))
+    return finished
 
 
 def fit_to_corpus(config: RunConfig, corpus: Corpus) -> RunConfig:
@@ -173,18 +204,29 @@ def fit(
     config: RunConfig,
     out: Path,
     *,
+    begun: Checkpoint | None = None,
     lineage: Lineage = NOTHING_BEFORE,
     progress: Progress = SILENT,
 ) -> tuple[History, bool]:
     """Train on one part, choose on another, and leave the best epoch in `out/model/best.keras`.
 
-    Weights are those of the model to start from, see `pretraining.take_over`; without one they are random.
+    Weights are those of the model to start from, see `pretraining.take_over`; without one they are random. What goes on
+    from a checkpoint, `begun`, takes all from there.
 
     Returns:
         The history, and whether Ctrl-C ended it early.
     """
     settings = config.train
     n_devices = device_count(settings.devices)
+    precision = computed_in(settings.precision)
+    if begun is not None:
+        precision = begun.about["precision"]  # "auto" may be another on this machine
+    about = describe_training(dataset, split, config, lineage, precision=precision, n_devices=n_devices)
+    checkpoints = Checkpoints(out / CHECKPOINTS_FOLDER)
+    if begun is None:
+        checkpoints.clear()
+    else:
+        refuse_another(out, begun.about, about, progress=progress)
     keras.backend.clear_session()
     keras.utils.set_random_seed(settings.seed)
     shapes = input_shapes(config.spectrogram)
@@ -199,7 +241,7 @@ def fit(
         n_devices=n_devices,
         teach=Teachers(lineage.teachers).answer if lineage.teachers else None,
     )
-    with computing_in(settings.precision), sharing(n_devices):
+    with computing_in(precision), sharing(n_devices):
         network = faster(build_network(shapes, len(dataset.labels), config.network))
     found = [features for index in split.train if (features := dataset.samples[index].features) is not None]
     if found:
@@ -209,7 +251,7 @@ def fit(
         if found:  # the layer keeps a copy of what it learnt, which set_weights does not renew
             adapt_features(network, np.stack(found))
         network.compile(
-            optimizer=make_optimizer(settings, steps_per_epoch=len(batches), precision=computed_in(settings.precision)),
+            optimizer=make_optimizer(settings, steps_per_epoch=len(batches), precision=precision),
             loss=PossibleCrossentropy(label_smoothing=settings.label_smoothing),
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
             # JAX left to itself does one operation at a time; on the others a compiler costs more than it brings.
@@ -217,23 +259,30 @@ def fit(
         )
     keep = KeepBest(twin, out / MODEL_FOLDER / KERAS_FILE, monitor=settings.monitor)
     interrupted = False
+    n_clips = len(split.train)
+    n_done, step = 0, 0
+    if begun is not None:
+        n_done, step = begun.state["epoch"], begun.state["step"]
+        within = f" and step {step} of {batches.n_steps}" if step else ""
+        progress.say(f"going on after epoch {n_done} of {settings.epochs}{within}")
+    left = (settings.epochs - n_done) * n_clips - clips_of(step, batches, n_clips)
     with (
-        contextlib.closing(Record(out / "history.csv", out / "tensorboard")) as record,
-        progress.task("training", settings.epochs * len(split.train)) as task,
+        contextlib.closing(Record(out / "history.csv", out / "tensorboard", n_done=n_done)) as record,
+        progress.task("training", left) as task,
     ):
-        tell = Tell(task, progress, n_clips=len(split.train), n_epochs=settings.epochs, keep=keep)
         callbacks = [
             Validate(twin, dataset, split.validation, weight_average=settings.weight_average),
             keep,
             *schedule_callbacks(settings),
             *hard_class_callbacks(batches, dataset.labels, config),
             record,
-            tell,
             keras.callbacks.TerminateOnNaN(),
         ]
+        save = Save(checkpoints, about, batches, callbacks, begun=begun)
+        tell = Tell(task, progress, batches=batches, n_clips=n_clips, n_epochs=settings.epochs, keep=keep)
         try:
             with without_denormals(), sharing(n_devices):
-                network.fit(batches, epochs=settings.epochs, callbacks=callbacks, verbose=0)
+                fit_on(network, batches, [*callbacks, save, tell], epochs=settings.epochs)
         except KeyboardInterrupt:
             if keep.best_epoch is None:
                 raise

@@ -137,6 +137,13 @@ def train(
         Path | None, typer.Option(help="The run folder; by default runs/CORPUS-NETWORK-TIME.", show_default=False)
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run folder below runs/.", show_default=False)] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the training in the run folder that was interrupted, to the same model as without.",
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     corpus_name: CorpusName = None,
     cache: Cache = None,
@@ -147,16 +154,39 @@ def train(
     """Train a network on a corpus or several, judge it, and save the model with its plots."""
     if out is not None and name is not None:
         raise SettingsError("both --out and --name say where the run goes; give one of them")
+    named = Path("runs") / name if name else out
+    if resume and overwrite:
+        raise SettingsError("--resume goes on with a training and --overwrite begins anew; give one of them")
+    if resume and named is None:
+        raise SettingsError("--resume goes on with a training that --out or --name names; give one of them")
     prepare_training("training")
     found = find_all(corpora, also, corpus_name)
-    folder = new_folder(
-        Path("runs") / name if name else out, f"{found.name}-{config.network.network}", overwrite=overwrite
-    )
     from emogram import console
+    from emogram.checkpoints import is_unfinished
     from emogram.train import train as train_model
 
+    begun = named is not None and is_unfinished(named)
+    if begun and not (resume or overwrite):
+        raise SettingsError(
+            f"{named}: holds a training that was interrupted; go on with it by --resume, or begin anew by --overwrite"
+        )
+    if resume and named is not None and not begun:
+        from emogram.train import is_finished
+
+        if is_finished(named, found, config):
+            console.say(f"{named}: this training is finished, there is nothing to go on with; model: {named / 'model'}")
+            if json:
+                print_json({"run": str(named), "finished": True})
+            return 0
+    folder = new_folder(named, f"{found.name}-{config.network.network}", overwrite=overwrite or begun)
     result = train_model(
-        found, config, folder, cache=cache_folder(cache, no_cache), workers=workers, progress=rich_progress()
+        found,
+        config,
+        folder,
+        resume=resume,
+        cache=cache_folder(cache, no_cache),
+        workers=workers,
+        progress=rich_progress(),
     )
     facts = {
         "run": str(result.run),

@@ -16,7 +16,7 @@ from emogram import __version__
 from emogram.classifier import Classifier
 from emogram.config import ServeConfig
 from emogram.errors import EmogramError
-from emogram.serve import clips, docs, health, metrics
+from emogram.serve import clips, docs, health, metrics, pages
 from emogram.serve.connections import CLIPS_PATH
 from emogram.serve.guard import HEALTH, Guard
 from emogram.serve.jobs import routes as jobs
@@ -57,6 +57,7 @@ def create_app(models: Sequence[Classifier], config: ServeConfig | None = None) 
     app.include_router(docs.router)
     app.include_router(stream.router)
     app.include_router(vosk.router)
+    app.include_router(pages.router)
     for kind in (EmogramError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
     return app
