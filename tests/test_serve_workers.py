@@ -226,6 +226,28 @@ def test_too_much_at_once_is_told_when_to_come_again(tmp_path, model, sabotage):
     use(model, act, max_queue=2)
 
 
+@pytest.mark.parametrize("bound", [{"max_queue": 1}, {"max_queue_s": 0.05}])
+def test_clips_on_their_way_have_a_place_for_a_while(model, monkeypatch, bound):
+    """By number, and by the wait that is to be expected; one may always wait."""
+    monkeypatch.setattr("emogram.serve.workers.COMING_S", 0.1)
+    workers = Workers([model], ServeConfig(workers=1, **bound))
+
+    async def main() -> None:
+        with workers.coming():
+            workers.check_room()
+            with workers.coming():
+                with pytest.raises(Problem) as caught:
+                    workers.check_room()
+                assert caught.value.code == "busy" and caught.value.retry_after_s is not None
+                await asyncio.sleep(0.2)
+                workers.check_room()  # whoever sends slowly keeps nobody out
+        with workers.coming(), workers.coming(), pytest.raises(Problem):
+            workers.check_room()
+        workers.check_room()
+
+    asyncio.run(main())
+
+
 def test_views_have_processes_of_their_own(tmp_path, model, sabotage):
     paths = {name: clip(tmp_path / f"{name}.wav") for name in ("hangs", "fine")}
 

@@ -21,6 +21,7 @@ DOORS = {
     "memory": "memory",
     "training": "training",
     "archives": "archives",
+    "service": "service",
 }
 SEED = 7
 

@@ -195,6 +195,9 @@ class ServeConfig(Settings):
     max_clip_mb: float = Field(32.0, gt=0.0, description="Largest upload of a clip.")
     max_clip_s: float = Field(60.0, gt=0.0, le=600.0, description="Longest clip; longer sound is a job.")
     max_queue: int = Field(64, ge=1, description="Clips that may wait for their turn; more are told to come again.")
+    max_queue_s: float = Field(
+        10.0, gt=0.0, description="Longest that a clip may be expected to wait for its turn; likewise."
+    )
     max_batch: int = Field(16, ge=1, le=1024, description="Clips scored at once.")
     max_wait_ms: float = Field(0.0, ge=0.0, le=1000.0, description="Longest that a clip waits for others to join it.")
     max_job_mb: float = Field(2048.0, gt=0.0, description="Largest upload of a job.")

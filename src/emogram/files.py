@@ -88,7 +88,10 @@ def json_line(value: Any) -> str:
 
     In ASCII, so that it passes any terminal or pipe, even with a file name in it that is not valid text.
     """
-    return json.dumps(_finite(value), allow_nan=False)
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:  # to look first at what is almost never there would take longer than all the rest
+        return json.dumps(_finite(value), allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -17,6 +17,7 @@ from emogram.classifier import Classifier
 from emogram.config import ServeConfig
 from emogram.errors import EmogramError
 from emogram.serve import clips, docs, health, metrics, pages
+from emogram.serve.connections import CLIPS_PATH
 from emogram.serve.guard import HEALTH, Guard
 from emogram.serve.jobs import routes as jobs
 from emogram.serve.models import Models
@@ -48,7 +49,7 @@ def create_app(models: Sequence[Classifier], config: ServeConfig | None = None) 
     )
     app.state.service = service
     app.openapi = partial(_described, app)  # type: ignore[method-assign]
-    app.add_middleware(Guard, service=service)
+    app.add_middleware(Guard, service=service, shortcuts={("POST", CLIPS_PATH): clips.emotions})
     app.include_router(health.router)
     app.include_router(clips.router)
     app.include_router(jobs.router)

@@ -17,6 +17,7 @@ from emogram.classifier import Classifier, Heard
 from emogram.config import Settings
 from emogram.files import json_line
 from emogram.records import Prediction, Segment, Timeline, Windows
+from emogram.serve.connections import CLIPS_PATH
 from emogram.serve.problems import Problem
 from emogram.serve.service import Service, service_of
 from emogram.serve.shapes import RESULT_EXAMPLE, problems, query_of, upload_body
@@ -63,7 +64,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 @router.post(
-    "/v1/audio/emotions",
+    CLIPS_PATH,
     summary="Tell the emotion of a clip",
     tags=["clips"],
     response_class=Response,
@@ -74,9 +75,9 @@ async def emotions(request: Request, service: Annotated[Service, Depends(service
     """Send the sound as the field `file` of a form, or as the body itself. Longer sound is a job: `POST /v1/jobs`."""
     config = service.config
     # What can be refused is refused before the sound is on its way.
-    service.models.named(ClipOptions.from_dict(filled(request.query_params)).model)
     service.workers.check_room()
-    with service.uploads.place():
+    service.models.named(ClipOptions.from_dict(filled(request.query_params)).model)
+    with service.uploads.place(), service.workers.coming():
         upload = await receive(request, service.uploads.path, config.max_clip_mb * 1e6)
     try:
         options = ClipOptions.from_dict(upload.fields)

@@ -1,44 +1,102 @@
-"""HTTP connections as uvicorn keeps them, with the bounds that it lacks: in time and number, and in our words."""
+"""Connections as uvicorn keeps them, with the bounds that it lacks: in time and number, and in our words."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from emogram.files import json_line
-from emogram.serve.problems import error_dict, status_of
+from emogram.serve.problems import Problem, error_dict, retry_headers, status_of
+from emogram.serve.service import Service
 
 HEADER_S = 10.0  # longest that the head of a request may take
+MAX_HEAD_BYTES = 2**14
+CLIPS_PATH = "/v1/audio/emotions"
+CLIPS = f"POST {CLIPS_PATH}".encode()
 LINGER_S = 5.0  # how long a body is taken in, and thrown away, after its answer was given
-STALL_S = 60.0  # longest that a client may take nothing of an answer that is ready
+LINGER_BYTES = 2**23  # and how much of it: whoever is cut off while he sends may not see the answer
+STALL_S = 60.0  # after so long, a client must have taken of what is ready for it all, or
+STALL_BYTES = 2**16
+PING_S = 90.0  # to answer a ping, which is read only when the sound before it is scored
 MAX_CONNECTIONS = 2048
+MAX_MESSAGE_BYTES = 2**20 + 2**10  # a little more than a frame may have, so that its sender is told in our words
+READ_BYTES = 2**14  # of a WebSocket at once: thousands of tiny frames must not keep all others waiting
+
+
+class _Stall:
+    """Ends a connection whose other side takes nothing of what is ready for it."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        # From the first byte that is not taken, or a closed connection would wait for ever for the last ones.
+        transport.set_write_buffer_limits(high=0)
+        self._transport = transport
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        self._waits = self._transport.get_write_buffer_size()
+        self._timer = asyncio.get_running_loop().call_later(STALL_S, self._look)
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        if self._transport.get_write_buffer_size() > self._waits - STALL_BYTES:
+            self._transport.abort()
+        else:
+            self.begin()
 
 
 class BoundedProtocol(H11Protocol):
     """One connection. Whoever sends or takes nothing is let go."""
 
     _timer: asyncio.TimerHandle | None = None
-    _stall: asyncio.TimerHandle | None = None
+    _stall: _Stall
+    _unwanted = 0  # bytes that came after the answer
+    _is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there are too many."""
         super().connection_made(transport)
+        self._stall = _Stall(transport)
         if len(self.connections) > MAX_CONNECTIONS:
-            self._refuse("overloaded", "too many connections; come again", "Retry-After: 1\r\n")
+            busy = Problem("overloaded", "too many connections; come again", retry_after_s=1.0)
+            self._refuse(busy.code, str(busy), retry_headers(busy))
         else:
             self._give(HEADER_S)
 
     def data_received(self, data: bytes) -> None:
         """Take in what came; the time for a head runs from its first byte."""
+        if self._is_refused:
+            self._pass_over(data)
+            return
+        if data.startswith(CLIPS) and self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
+            self._check_room()
+            if self._is_refused:
+                return
+        if self.conn.their_state is h11.IDLE and len(data) > MAX_HEAD_BYTES:
+            # h11 bounds a head only as long as it is not whole.
+            super().data_received(data[: MAX_HEAD_BYTES + 1])
+            data = data[MAX_HEAD_BYTES + 1 :]
+            if self.transport.is_closing():
+                return
         super().data_received(data)
         if self.transport.is_closing():
             return
         if self.conn.their_state is not h11.IDLE:
             if not self._is_past_answer():
                 self._take_back()
+                return
+            self._pass_over(data)
         elif self._timer is None:
             self._give(HEADER_S)
 
@@ -46,29 +104,66 @@ class BoundedProtocol(H11Protocol):
         """Go on to the next request; a body that nobody wants any more is not awaited for ever."""
         super().on_response_complete()
         if not self.transport.is_closing() and self._is_past_answer():
+            self._unwanted = 0
             self._give(LINGER_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         super().connection_lost(exc)
         self._take_back()
-        self.resume_writing()
+        self._stall.end()
 
     def pause_writing(self) -> None:
         """The client does not take its answer as fast as it comes."""
         super().pause_writing()
-        self._stall = self.loop.call_later(STALL_S, self.transport.abort)
+        self._stall.begin()
 
     def resume_writing(self) -> None:
         """The client took it."""
         super().resume_writing()
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
+        self._stall.end()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Go on as a WebSocket, if it is asked for as one is."""
+        headers = dict(self.headers)
+        if (
+            event.method != b"GET"
+            or event.http_version != b"1.1"
+            or headers.get(b"sec-websocket-version") != b"13"
+            or re.fullmatch(rb"[\w+/]{22}==", headers.get(b"sec-websocket-key", b"")) is None
+            or b"content-length" in headers
+            or b"transfer-encoding" in headers
+        ):
+            self._refuse("bad_request", "a WebSocket is opened by GET of HTTP/1.1 with a key, version 13 and no body")
+            return
+        self._stall.end()
+        super().handle_websocket_upgrade(event)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, or has too long a head."""
         self._refuse("bad_request", msg)
+
+    def _check_room(self) -> None:
+        """Refuse a clip that is one too many, before anybody looks at it.
+
+        Overrun, the service must not spend on those whom it turns away what those need whom it let in: through all of
+        uvicorn and the guard, a refusal takes four times as much.
+        """
+        service: Service = self.config.app.state.service  # type: ignore[union-attr]
+        try:
+            service.workers.check_room()
+        except Problem as busy:
+            service.metrics.answered(CLIPS_PATH, "POST", status_of(busy.code), 0.0)
+            self._is_refused = True
+            self._say(busy.code, str(busy), retry_headers(busy))
+            # Closed at once, the sound that is on its way could make the client miss the answer.
+            self.transport.write_eof()
+            self._give(LINGER_S)
+
+    def _pass_over(self, data: bytes) -> None:
+        self._unwanted += len(data)
+        if self._unwanted > LINGER_BYTES:
+            self.transport.abort()
 
     def _is_past_answer(self) -> bool:
         return self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY
@@ -89,26 +184,66 @@ class BoundedProtocol(H11Protocol):
         # What the client does not take would keep the connection open.
         self.transport.abort() if self._is_past_answer() else self.transport.close()
 
-    def _refuse(self, code: str, message: str, headers: str = "") -> None:
+    def _refuse(self, code: str, message: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         """Answer without asking anybody, and close."""
-        body = json_line(error_dict(code, message, ""))
-        head = f"HTTP/1.1 {status_of(code)} \r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        self.transport.write(f"{head}{headers}Connection: close\r\n\r\n{body}".encode("ascii"))
+        self._say(code, message, headers)
         self.transport.close()
+
+    def _say(self, code: str, message: str, headers: Mapping[str, str]) -> None:
+        body = json_line(error_dict(code, message, ""))
+        every = {"Content-Type": "application/json", "Content-Length": len(body), **headers, "Connection": "close"}
+        lines = [f"HTTP/1.1 {status_of(code)} ", *(f"{name}: {value}" for name, value in every.items())]
+        self.transport.write("\r\n".join([*lines, "", body]).encode("ascii"))
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """One WebSocket. Whoever takes nothing is let go, and is not answered meanwhile."""
+
+    _stall: _Stall
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin."""
+        super().connection_made(transport)
+        self._stall = _Stall(transport)
+        with contextlib.suppress(AttributeError):  # of asyncio's own loop, which says so nowhere
+            transport.max_size = READ_BYTES  # type: ignore[attr-defined]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        super().connection_lost(exc)
+        self._stall.end()
+
+    def pause_writing(self) -> None:
+        """The client does not take what it is told as fast as it comes."""
+        super().pause_writing()
+        self._stall.begin()
+
+    def resume_writing(self) -> None:
+        """The client took it."""
+        super().resume_writing()
+        self._stall.end()
+
+    def handle_ping(self) -> None:
+        """Answer, unless answers wait already: a client that only pings and never reads would fill the memory."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
 
 
 def options() -> dict[str, Any]:
     """Return what `uvicorn.Config` is told of connections."""
     return {
         "http": BoundedProtocol,
-        "ws": "websockets-sansio",
-        "ws_max_size": 2**20,
+        "ws": BoundedWebSocket,
+        "ws_max_size": MAX_MESSAGE_BYTES,
+        "ws_ping_timeout": PING_S,
         "ws_per_message_deflate": False,  # a small message must not unpack into a large one
-        "h11_max_incomplete_event_size": 2**14,
+        "h11_max_incomplete_event_size": MAX_HEAD_BYTES,
         "timeout_keep_alive": 15,
         "timeout_graceful_shutdown": 2,  # for what did not end while the service drained
         "server_header": False,
         "access_log": False,
         "log_config": None,
-        "log_level": "error",
+        "log_level": "critical",  # clients cause all else that it says, as much of it as they like
     }

@@ -8,11 +8,12 @@ import itertools
 import re
 import secrets
 import time
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -106,9 +107,12 @@ def _is_own(origin: str, host: str) -> bool:
 
 def _host_name(host: str) -> str:
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        return "" if set("@/\\?#") & set(host) else urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+Answerer = Callable[[Request, Service], Awaitable[Response]]
 
 
 @dataclass
@@ -118,10 +122,13 @@ class Guard:
     Attributes:
         app: What is guarded.
         service: The service.
+        shortcuts: Method and path -> what answers, of routes that are asked for in numbers: to find them and call them
+            takes FastAPI a third of the time that the main thread spends on a clip.
     """
 
     app: ASGIApp
     service: Service
+    shortcuts: Mapping[tuple[str, str], Answerer] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass on; count and time; put a request id and headers of security on each answer."""
@@ -140,19 +147,30 @@ class Guard:
             if refused is not None:
                 await refused(scope, receive, answer.send)
                 return
-            await self.app(scope, receive, answer.send)
+            shortcut = self.shortcuts.get((method, scope["path"]))
+            if shortcut is None:
+                await self.app(scope, receive, answer.send)
+                return
+            response = await shortcut(Request(scope, receive), self.service)
+            await response(scope, receive, answer.send)
         except Exception as error:
             response = refusal(error, connection)  # logs it
             if answer.status is None and scope["type"] == "http":
                 await response(scope, receive, answer.send)
         finally:
             self.service.n_open -= counts
-            route = getattr(scope.get("route"), "path", "other")
+            is_short = (method, scope["path"]) in self.shortcuts
+            route = scope["path"] if is_short else getattr(scope.get("route"), "path", "other")
             self.service.metrics.answered(route, method, answer.status or 499, time.perf_counter() - begun)
 
     def _refused(self, connection: HTTPConnection, method: str) -> ASGIApp | None:
         """Return the answer to a request that goes no further; None where it may."""
         path = connection.scope["path"]
+        wrong = _malformed(connection)
+        if wrong is not None:
+            response = refusal(Problem("bad_request", wrong), connection)
+            response.headers["Connection"] = "close"  # what follows may be meant as another request
+            return response
         if path in HEALTH:
             return None
         try:
@@ -182,12 +200,22 @@ class Guard:
             raise Problem("overloaded", "too many connections at once; come again", retry_after_s=1.0)
 
 
+def _malformed(connection: HTTPConnection) -> str | None:
+    """Return what is wrong with the head of a request that h11 takes and another may read otherwise."""
+    if connection.scope["http_version"] not in ("1.0", "1.1"):
+        return "not a version of HTTP that is spoken here; 1.1 is"
+    if "transfer-encoding" in connection.headers and "content-length" in connection.headers:
+        return "both a Content-Length and a Transfer-Encoding; send one"
+    return None
+
+
 class _Answer:
     """Looks at the status of an answer on its way, and completes its headers."""
 
     def __init__(self, service: Service, connection: HTTPConnection, send: Send) -> None:
         self.status: int | None = None
         self._send = send
+        self._connection = connection
         self._headers = {**SECURITY, "X-Request-ID": connection.scope["state"]["request_id"]}
         origin = connection.headers.get("origin")
         if origin is not None and origin in service.config.origins:
@@ -204,6 +232,11 @@ class _Answer:
                 headers.add_vary_header("Origin")
         elif message["type"] == "websocket.accept":
             self.status = 101
+        elif message["type"] == "websocket.close" and self.status is None and _has_words(self._connection):
+            # No route took it, of which Starlette says nothing.
+            missing = Problem("not_found", f"no WebSocket under {self._connection.scope['path'][:200]}")
+            await _deny(refusal(missing, self._connection), self.send)
+            return
         await self._send(message)
 
 
@@ -213,14 +246,23 @@ def _denial(response: Response, connection: HTTPConnection) -> ASGIApp:
         return response
 
     async def deny(scope: Scope, receive: Receive, send: Send) -> None:
-        if "websocket.http.response" in scope.get("extensions", {}):
-            start = {"status": response.status_code, "headers": response.raw_headers}
-            await send({"type": "websocket.http.response.start", **start})
-            await send({"type": "websocket.http.response.body", "body": bytes(response.body)})
+        if _has_words(connection):
+            await _deny(response, send)
         else:
             await send({"type": "websocket.close", "code": 4401 if response.status_code == 401 else 4403})
 
     return deny
+
+
+def _has_words(connection: HTTPConnection) -> bool:
+    """Tell whether a WebSocket can be refused by an answer of HTTP."""
+    return "websocket.http.response" in connection.scope.get("extensions", {})
+
+
+async def _deny(response: Response, send: Send) -> None:
+    start = {"status": response.status_code, "headers": response.raw_headers}
+    await send({"type": "websocket.http.response.start", **start})
+    await send({"type": "websocket.http.response.body", "body": bytes(response.body)})
 
 
 def _request_id(connection: HTTPConnection) -> str:

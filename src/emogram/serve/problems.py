@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from emogram.errors import EmogramError
@@ -50,6 +51,13 @@ class Problem(EmogramError):  # noqa: N818 (not all of them are errors of ours)
 def status_of(code: str) -> int:
     """Return the HTTP status of a code, of `STATUS` or of an `EmogramError`."""
     return STATUS.get(code, UNUSABLE)
+
+
+def retry_headers(problem: Problem) -> dict[str, str]:
+    """Return the header that says when to come again, where that helps."""
+    if problem.retry_after_s is None:
+        return {}
+    return {"Retry-After": str(max(1, math.ceil(problem.retry_after_s)))}
 
 
 def error_dict(code: str, message: str, request_id: str) -> dict[str, Any]:

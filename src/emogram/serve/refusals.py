@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
+from starlette.routing import compile_path
 
 from emogram.errors import EmogramError, SettingsError
-from emogram.serve.problems import Problem, error_dict, status_of
+from emogram.serve.problems import Problem, error_dict, retry_headers, status_of
 
 _LOG = logging.getLogger("emogram.serve")
 
@@ -31,8 +31,8 @@ def refusal(error: Exception, connection: HTTPConnection) -> JSONResponse:
 
 
 def _told(error: Exception, connection: HTTPConnection) -> tuple[str, str, Mapping[str, str]]:
-    if isinstance(error, Problem) and error.retry_after_s is not None:
-        return error.code, str(error), {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+    if isinstance(error, Problem):
+        return error.code, str(error), retry_headers(error)
     if isinstance(error, SettingsError):
         return "bad_parameter", str(error), {}
     if isinstance(error, EmogramError):
@@ -51,7 +51,19 @@ def _of_http(error: HTTPException, connection: HTTPConnection) -> tuple[str, str
         "not_found": f"nothing here under {path}",
         "wrong_method": f"{connection.scope.get('method', '')[:20]} is not for {path}",
     }
-    return code, messages.get(code, str(error.detail)[:300]), error.headers or {}
+    headers = dict(error.headers or {})
+    if code == "wrong_method":
+        headers["Allow"] = _allowed(connection) or headers.get("Allow", "")
+    return code, messages.get(code, str(error.detail)[:300]), headers
+
+
+def _allowed(connection: HTTPConnection) -> str:
+    """Return every method that a path takes: of several routes of one path, the error knows the first alone."""
+    paths: Mapping[str, Mapping[str, object]] = connection.app.openapi()["paths"]
+    for template, methods in paths.items():
+        if compile_path(template)[0].match(connection.scope["path"]):
+            return ", ".join(sorted(map(str.upper, methods)))
+    return ""
 
 
 def _complaint(error: Mapping[str, object]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import logging
 import os
 import shutil
 import socket
@@ -52,6 +53,7 @@ def serve(
     config = config or ServeConfig()
     check_strangers(config, allow_strangers=allow_strangers)
     app = create_app(models, config)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every form that is none
     _raise_file_limit()
     with _listening_socket(config) as listener:
         server = _Server(app, config, lambda: listening(_url(config, listener)))

@@ -83,6 +83,6 @@ class Service:
         return self.ending.is_set()
 
 
-def service_of(connection: HTTPConnection) -> Service:
-    """Return the service that a request or a WebSocket came to; for `Depends`."""
+async def service_of(connection: HTTPConnection) -> Service:
+    """Return the service that was asked; for `Depends`, which gives what is not async to threads."""
     return cast(Service, connection.app.state.service)

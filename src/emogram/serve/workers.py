@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from emogram.watched import Answer, Child, Died, Late, Stopped
 
 START_S = 300.0  # a first import from a slow disk takes half a minute
 STARTS = 3  # that often a process may die before it has begun
+COMING_S = 1.0  # so long a place is kept for a clip that is on its way: longer, and slow clients could take them all
 GRACE_S = 1.0  # what nobody waits for any more is let finish so long: a new process costs half a second
 
 _LOG = logging.getLogger("emogram.serve")
@@ -50,8 +51,8 @@ class Workers:
         }
         n_clips = worker_count(config.workers)
         self._lanes: dict[Lane, _Lane] = {
-            "clip": _Lane("clip", n_clips, job, config.max_queue, self.counts),
-            "view": _Lane("view", max(1, n_clips // 2), job, config.max_queue, self.counts),
+            "clip": _Lane("clip", n_clips, job, config, self.counts),
+            "view": _Lane("view", max(1, n_clips // 2), job, config, self.counts),
         }
 
     async def start(self) -> None:
@@ -92,6 +93,12 @@ class Workers:
         """
         self._lanes[lane].check_room()
 
+    @contextlib.contextmanager
+    def coming(self) -> Iterator[None]:
+        """Keep a place for a clip that is on its way; one that takes long loses it, and may find none."""
+        with self._lanes["clip"].coming():
+            yield
+
     def n_waiting(self, lane: Lane = "clip") -> int:
         """Return how many calls wait for a process."""
         return self._lanes[lane].n_waiting
@@ -112,10 +119,11 @@ class Workers:
 class _Lane:
     """So many processes, and a thread for each that waits for its answers."""
 
-    def __init__(self, name: str, n: int, job: dict[str, Any], max_waiting: int, counts: Counter[str]) -> None:
+    def __init__(self, name: str, n: int, job: dict[str, Any], config: ServeConfig, counts: Counter[str]) -> None:
         self._n = n
-        self._max_waiting = max_waiting
+        self._max_waiting, self._max_wait_s = config.max_queue, config.max_queue_s
         self._n_inside = 0  # waiting or being done
+        self._n_coming = 0
         self._mean_s = 0.1  # of late; for those who are told to come again
         self._slots = [_Slot(job, counts) for _ in range(n)]
         self._idle: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
@@ -138,9 +146,28 @@ class _Lane:
         return max(0, self._n_inside - self._n)
 
     def check_room(self) -> None:
-        if self.n_waiting >= self._max_waiting:
-            wait_s = self._mean_s * self._n_inside / self._n
+        wait_s = self._mean_s * (self._n_inside + self._n_coming) / self._n
+        n_waiting = max(0, self._n_inside + self._n_coming - self._n)
+        # One may always wait: else a slow file would keep out those that would show that it was the file.
+        if n_waiting >= self._max_waiting or (n_waiting and wait_s > self._max_wait_s):
             raise Problem("busy", "too much is asked at once; come again", retry_after_s=wait_s)
+
+    @contextlib.contextmanager
+    def coming(self) -> Iterator[None]:
+        is_counted = True
+        self._n_coming += 1
+
+        def leave() -> None:
+            nonlocal is_counted
+            self._n_coming -= is_counted
+            is_counted = False
+
+        timer = asyncio.get_running_loop().call_later(COMING_S, leave)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            leave()
 
     def pids(self) -> list[int]:
         return [slot.child.pid for slot in self._slots if slot.child is not None]

@@ -295,13 +295,16 @@ async def explanation(
     return await _file(path, "application/json")
 
 
+_SOUND: dict[str, Any] = {"audio/*": {}, "application/octet-stream": {}}  # the latter of what is no sound that is known
+
+
 @router.get(
     "/{job_id}/audio",
     summary="Fetch the sound",
     response_class=Response,
     responses={
-        200: {"description": "The file as it was sent.", "content": {"audio/*": {}}},
-        206: {"description": "The bytes that were asked for.", "content": {"audio/*": {}}},
+        200: {"description": "The file as it was sent.", "content": _SOUND},
+        206: {"description": "The bytes that were asked for.", "content": _SOUND},
         **problems("not_found", "bad_range", "bad_parameter"),
     },
 )
