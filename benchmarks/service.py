@@ -148,8 +148,8 @@ def serving(*options: str) -> Iterator[Running]:
         text=True,
         env=child_environment(OMP_NUM_THREADS="1"),
     )
+    assert process.stdout is not None, "it was opened"
     try:
-        assert process.stdout is not None, "it was opened"
         line = process.stdout.readline()
         if not line:
             raise EmogramError(f"`emogram serve` ended with exit code {process.wait(START_S)}")
@@ -157,6 +157,7 @@ def serving(*options: str) -> Iterator[Running]:
     finally:
         process.terminate()
         process.wait(START_S)
+        process.stdout.close()
 
 
 def predicted(names: Path, model: str) -> Took:

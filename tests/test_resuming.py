@@ -65,6 +65,12 @@ class Words(Progress):
         self.lines.append(line)
 
 
+@pytest.fixture(scope="module")
+def whole_run(voices_corpus, settings_of, tmp_path_factory):
+    """An uninterrupted training, of these tests alone: others may have left the process in another state."""
+    return train(voices_corpus, settings_of(), tmp_path_factory.mktemp("runs") / "whole", workers=1)
+
+
 @pytest.fixture
 def each_epoch(monkeypatch):
     """Save after every epoch, however soon it is over."""
@@ -220,7 +226,7 @@ def test_with_all_checkpoints_damaged_training_begins_at_the_beginning(trains, k
 
 
 def test_a_run_that_died_while_it_was_judged_is_only_judged(
-    voices_corpus, settings_of, tmp_path, monkeypatch, each_epoch, tiny_run
+    voices_corpus, settings_of, tmp_path, monkeypatch, each_epoch, whole_run
 ):
     config, out = settings_of(), tmp_path / "run"
 
@@ -234,7 +240,7 @@ def test_a_run_that_died_while_it_was_judged_is_only_judged(
     words = Words()
     train(voices_corpus, config, out, resume=True, workers=1, progress=words)
     assert not [line for line in words.lines if line.startswith("epoch")]
-    assert result_of(out) == result_of(tiny_run.run)
+    assert result_of(out) == result_of(whole_run.run)
     assert not is_unfinished(out)
 
 
@@ -348,25 +354,25 @@ def test_a_network_of_other_shapes_is_refused(voices_corpus, settings_of, begun,
         train(voices_corpus, settings_of(), begun, resume=True, workers=1)
 
 
-def test_training_anew_leaves_nothing_of_the_one_before(voices_corpus, settings_of, begun, tiny_run):
+def test_training_anew_leaves_nothing_of_the_one_before(voices_corpus, settings_of, begun, whole_run):
     train(voices_corpus, settings_of(), begun, workers=1)
-    assert (begun / "history.csv").read_bytes() == (tiny_run.run / "history.csv").read_bytes()
+    assert (begun / "history.csv").read_bytes() == (whole_run.run / "history.csv").read_bytes()
     assert not is_unfinished(begun)
 
 
-def test_a_folder_with_nothing_in_it_is_begun(voices_corpus, settings_of, tmp_path, tiny_run):
+def test_a_folder_with_nothing_in_it_is_begun(voices_corpus, settings_of, tmp_path, whole_run):
     train(voices_corpus, settings_of(), tmp_path / "run", resume=True, workers=1)
-    assert (tmp_path / "run" / "history.csv").read_bytes() == (tiny_run.run / "history.csv").read_bytes()
+    assert (tmp_path / "run" / "history.csv").read_bytes() == (whole_run.run / "history.csv").read_bytes()
 
 
-def test_a_finished_training_is_known_by_its_settings(voices_corpus, settings_of, tiny_run, tmp_path):
-    assert is_finished(tiny_run.run, voices_corpus, settings_of())
+def test_a_finished_training_is_known_by_its_settings(voices_corpus, settings_of, whole_run, tmp_path):
+    assert is_finished(whole_run.run, voices_corpus, settings_of())
     assert not is_finished(tmp_path, voices_corpus, settings_of())
     with pytest.raises(SettingsError, match=r"train\.epochs was 3 and is 4"):
-        is_finished(tiny_run.run, voices_corpus, settings_of(train={"epochs": 4}))
+        is_finished(whole_run.run, voices_corpus, settings_of(train={"epochs": 4}))
 
 
-def test_ctrl_c_leaves_a_model_and_what_is_needed_to_go_on(voices_corpus, settings_of, tmp_path, each_epoch, tiny_run):
+def test_ctrl_c_leaves_a_model_and_what_is_needed_to_go_on(voices_corpus, settings_of, tmp_path, each_epoch, whole_run):
     class Interrupt(Words):
         def say(self, line):
             super().say(line)
@@ -380,7 +386,7 @@ def test_ctrl_c_leaves_a_model_and_what_is_needed_to_go_on(voices_corpus, settin
     with (out / "history.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2
     train(voices_corpus, settings_of(), out, resume=True, workers=1)
-    assert result_of(out) == result_of(tiny_run.run)
+    assert result_of(out) == result_of(whole_run.run)
 
 
 def test_two_processes_do_not_train_in_one_folder(voices_corpus, settings_of, tmp_path):
