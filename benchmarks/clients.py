@@ -19,6 +19,7 @@ from typing import Any
 
 MAX_DIFFERENCE = 1e-5  # the service rounds to 6 decimals
 READ_S = 60.0
+KEEP_S = 2.0  # a connection that is idle for longer may be closed by the service just when it is used again
 
 
 @dataclass
@@ -116,8 +117,11 @@ class _Connection:
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._used_at = 0.0
 
     async def ask(self, request: bytes) -> tuple[int, bytes, bytes]:
+        if time.monotonic() - self._used_at > KEEP_S:
+            self.close()
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
@@ -126,6 +130,7 @@ class _Connection:
         lower = headers.lower()
         length = int(lower.partition(b"\ncontent-length:")[2].split(b"\r", 1)[0])
         body = await reader.readexactly(length)
+        self._used_at = time.monotonic()
         if b"\nconnection: close" in lower:
             self.close()
         return int(headers.split(b" ", 2)[1]), headers, body

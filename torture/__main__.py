@@ -23,6 +23,7 @@ DOORS = {
     "archives": "archives",
     "service": "service",
 }
+NOT_IN_ALL = {"service"}  # takes the machine for itself; CI runs its parts as tests
 SEED = 7
 
 
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=SEED, help=f"What everything random comes from; by default {SEED}.")
     parser.add_argument("--json", action="store_true", help="One object a line.")
     parsed = parser.parse_args(arguments)
-    names = list(DOORS) if parsed.door == "all" else [parsed.door]
+    names = [name for name in DOORS if name not in NOT_IN_ALL] if parsed.door == "all" else [parsed.door]
     return max(run_one(name, long=parsed.long, seed=parsed.seed, as_json=parsed.json) for name in names)
 
 
