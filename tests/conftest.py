@@ -40,6 +40,14 @@ def corpora_root() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_terminal() -> Iterator[None]:
+    """Print as into a file, also in the processes that share the tests, which are told a width."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLUMNS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where services that are started by tests keep their jobs, and not where the user's own keep theirs."""
     folder = tmp_path_factory.mktemp("state")

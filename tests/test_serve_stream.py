@@ -351,10 +351,11 @@ def test_a_client_that_never_reads_is_let_go_while_others_go_on(model, pcm, monk
         deaf.connect(("127.0.0.1", int(url.rsplit(":", 1)[1])))
         head = "GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         deaf.sendall(f"{head}Sec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
+        assert deaf.recv(12) == b"HTTP/1.1 101"  # all that it ever reads
+        assert eventually(lambda: streams.n_open == 1)
         asked = b'{"type": "session.update"}'  # answered by twenty times as much
         frames = 20_000 * (bytes([0x81, 0x80 | len(asked)]) + b"\0\0\0\0" + asked)
         threading.Thread(target=sent, args=(deaf, frames), daemon=True).start()
-        assert eventually(lambda: streams.n_open == 1)
         assert eventually(lambda: streams.n_open == 0)
         assert of_type(streamed(url, pcm, 16000), "measurement.result")
 
