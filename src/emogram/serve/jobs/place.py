@@ -7,10 +7,9 @@ import os
 import secrets
 import shutil
 from pathlib import Path
-from typing import BinaryIO
 
 from emogram.errors import SettingsError
-from emogram.files import output_error
+from emogram.files import lock, output_error
 
 RESULT = "result.json"
 WINDOWS = "windows.json"
@@ -47,7 +46,7 @@ class Place:
             self._lock = (folder / "lock").open("ab")
         except OSError as error:
             raise output_error(folder, error) from error
-        if not _locked(self._lock):
+        if not lock(self._lock):
             self._lock.close()
             raise SettingsError(f"{folder}: another service keeps its jobs there; give this one a folder of its own")
         try:
@@ -104,22 +103,6 @@ class Place:
     def close(self) -> None:
         """Let go of the folder."""
         self._lock.close()
-
-
-def _locked(file: BinaryIO) -> bool:
-    """Lock a file until it is closed, or its process ends in whatever way; False where another has done so."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _sync_folder(folder: Path) -> None:
