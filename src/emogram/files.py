@@ -120,6 +120,28 @@ def lock(file: IO[bytes]) -> bool:
     return True
 
 
+def sync_folder(folder: Path, *, must: bool = True) -> None:
+    """See that the names in a folder survive a power cut, where the system can.
+
+    Args:
+        folder: The folder.
+        must: Whether to fail where the file system cannot, as some of a network cannot.
+
+    Raises:
+        OSError: It could not be done.
+    """
+    if os.name != "posix":  # folders cannot be opened there, and names are kept without it
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if must:
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def require_space(folder: Path, n_bytes: int, *, what: str) -> None:
     """Refuse what would not fit, before it is begun.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from emogram.errors import EmogramError, MissingExtraError, OutputError, SettingsError
-from emogram.files import output_error, sha256_of, writing
+from emogram.files import output_error, sha256_of, sync_folder, writing
 
 EXTRA = "archive"
 
@@ -183,7 +183,7 @@ class _LocalPlace:
                 yield temporary
             target.parent.mkdir(parents=True, exist_ok=True)
             waiting.replace(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent, must=False)
         except OSError as error:
             waiting.unlink(missing_ok=True)
             raise output_error(target, error) from error
@@ -204,7 +204,7 @@ class _LocalPlace:
                 waiting.replace(target)
             finally:
                 waiting.unlink(missing_ok=True)
-            _sync_folder(target.parent)
+            sync_folder(target.parent, must=False)
         except OSError as error:
             raise output_error(target, error) from error
         return True
@@ -329,15 +329,3 @@ class _RemotePlace:
             raise OutputError(
                 f"{self.url}/{name}: the store refuses or cannot be reached ({one_line_of(error)})"
             ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """See that the names in a folder survive a power cut, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems cannot
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -56,18 +56,42 @@ class _Stall:
             self.begin()
 
 
-class BoundedProtocol(H11Protocol):
+class _Watched(asyncio.Protocol):
+    """What both kinds of connection do about a client that does not take its answers."""
+
+    _stall: _Stall
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin."""
+        super().connection_made(transport)
+        self._stall = _Stall(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        super().connection_lost(exc)
+        self._stall.end()
+
+    def pause_writing(self) -> None:
+        """The client does not take what is ready as fast as it comes."""
+        super().pause_writing()
+        self._stall.begin()
+
+    def resume_writing(self) -> None:
+        """The client took it."""
+        super().resume_writing()
+        self._stall.end()
+
+
+class BoundedProtocol(_Watched, H11Protocol):
     """One connection. Whoever sends or takes nothing is let go."""
 
     _timer: asyncio.TimerHandle | None = None
-    _stall: _Stall
     _unwanted = 0  # bytes that came after the answer
     _is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there are too many."""
         super().connection_made(transport)
-        self._stall = _Stall(transport)
         if len(self.connections) > MAX_CONNECTIONS:
             busy = Problem("overloaded", "too many connections; come again", retry_after_s=1.0)
             self._refuse(busy.code, str(busy), retry_headers(busy))
@@ -111,17 +135,6 @@ class BoundedProtocol(H11Protocol):
         """End."""
         super().connection_lost(exc)
         self._take_back()
-        self._stall.end()
-
-    def pause_writing(self) -> None:
-        """The client does not take its answer as fast as it comes."""
-        super().pause_writing()
-        self._stall.begin()
-
-    def resume_writing(self) -> None:
-        """The client took it."""
-        super().resume_writing()
-        self._stall.end()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Go on as a WebSocket, if it is asked for as one is."""
@@ -196,32 +209,14 @@ class BoundedProtocol(H11Protocol):
         self.transport.write("\r\n".join([*lines, "", body]).encode("ascii"))
 
 
-class BoundedWebSocket(WebSocketsSansIOProtocol):
+class BoundedWebSocket(_Watched, WebSocketsSansIOProtocol):
     """One WebSocket. Whoever takes nothing is let go, and is not answered meanwhile."""
-
-    _stall: _Stall
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
         super().connection_made(transport)
-        self._stall = _Stall(transport)
         with contextlib.suppress(AttributeError):  # of asyncio's own loop, which says so nowhere
             transport.max_size = READ_BYTES  # type: ignore[attr-defined]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
-        super().connection_lost(exc)
-        self._stall.end()
-
-    def pause_writing(self) -> None:
-        """The client does not take what it is told as fast as it comes."""
-        super().pause_writing()
-        self._stall.begin()
-
-    def resume_writing(self) -> None:
-        """The client took it."""
-        super().resume_writing()
-        self._stall.end()
 
     def handle_ping(self) -> None:
         """Answer, unless answers wait already: a client that only pings and never reads would fill the memory."""

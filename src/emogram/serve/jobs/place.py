@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from emogram.errors import SettingsError
-from emogram.files import lock, output_error
+from emogram.files import lock, output_error, sync_folder
 
 RESULT = "result.json"
 WINDOWS = "windows.json"
@@ -80,7 +80,7 @@ class Place:
             os.fsync(file.fileno())
         upload.replace(self.sound(job_id, upload.suffix))
         for each in (folder, self._jobs):
-            _sync_folder(each)
+            sync_folder(each)
 
     def remove(self, job_id: str) -> None:
         """Remove all files of a job.
@@ -103,13 +103,3 @@ class Place:
     def close(self) -> None:
         """Let go of the folder."""
         self._lock.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there, and names are kept without it
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
