@@ -234,7 +234,7 @@ def test_tracks_are_drawn_zoomed_and_played_in_step(open_page, link):
         "start => Number(document.querySelector('#tracks').getAttribute('aria-valuenow')) > start + 0.4", arg=before
     )
     page.click("#play")
-    assert page.inner_text("#play") == "Play"
+    page.wait_for_function("() => document.querySelector('#play').textContent === 'Play'")
 
 
 @needs_browser
