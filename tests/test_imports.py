@@ -26,9 +26,9 @@ FLOORS = (
     "batches", "metrics", "calibration", "adapt", "familiar", "overview", "plots", "remote", "bundle", "card", "hub",
     "lineage", "saved_network", "pretraining", "classifier", "distillation", "windowing", "smoothing", "utterances",
     "live", "timeline", "listening", "explanations", "writers", "predictions", "testing", "export", "onnx_front_end",
-    "litert", "deploy", "archive", "serve", "client", "callbacks", "resuming", "judging", "adapted", "train",
-    "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo", "settings", "doctor",
-    "console", "live_view", "cli", "__main__",
+    "litert", "deploy", "archive", "serve", "client", "trackers", "callbacks", "resuming", "judging", "adapted",
+    "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo", "settings",
+    "doctor", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}

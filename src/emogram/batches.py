@@ -120,6 +120,20 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         first = step * size + min(step, n_larger)
         chosen = shares[first : first + size + (step < n_larger)].ravel()
         rng = np.random.default_rng((self._train.seed, self.epoch, step))
+        return self._weighed(*self._mixed(*self._changed(chosen, rng), rng))
+
+    def examples(self, indices: Indices) -> tuple[FloatArray, FloatArray]:
+        """Return some clips as training would be given them, had they been drawn together, and what they stand for.
+
+        Returns:
+            Spectrograms, shape (n, n_times, n_bands, 1) or of pictures, and the share of each label, (n, n_labels).
+        """
+        rng = np.random.default_rng((self._train.seed, 0, self.n_steps))  # a step that no epoch has
+        batch, answers, _ = self._mixed(*self._changed(indices, rng), rng)
+        return batch, answers[:, : len(self._dataset.labels)]
+
+    def _changed(self, chosen: Indices, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        """Return clips cut and augmented, their answers and their features."""
         samples = [self._dataset.sample_of(index, rng, self._augmentation.degraded_share) for index in chosen.tolist()]
         spectrograms = [sample.spectrogram for sample in samples]
         n_frames = self._train.train_frames or max(len(one) for one in spectrograms)
@@ -132,7 +146,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         batch = augment(batch, self._augmentation, self._axes, rng, strength=self.strength_of_label[labels])
         found = [sample.features for sample in samples]
         features = None if found[0] is None else np.stack([one for one in found if one is not None])
-        return self._weighed(*self._mixed(batch, self._answers[chosen], features, rng))
+        return batch, self._answers[chosen], features
 
     def _order_of(self, epoch: int) -> Indices:
         """Return the clips in the order of an epoch, drawn once for all its steps: of a million, it takes long."""

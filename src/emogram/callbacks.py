@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ from emogram.backend import keras
 from emogram.batches import TrainingBatches
 from emogram.dataset import Dataset, Indices
 from emogram.devices import alone
-from emogram.errors import MissingExtraError
 from emogram.export import run_network
-from emogram.files import output_error, writing
+from emogram.files import writing
 from emogram.progress import Progress, Task
+from emogram.trackers import Following
 from emogram.writers import write_history
 
 Logs = dict[str, Any]
@@ -149,20 +148,13 @@ class EmphasizeHard(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Record(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keep the history, on disk after every epoch: `history.csv` and TensorBoard's event files. To be closed."""
+    """Keep the history, on disk after every epoch in `history.csv`, and tell the trackers of each."""
 
-    def __init__(self, file: Path, tensorboard: Path, *, n_done: int = 0) -> None:
-        """Write the history to `file` and events into the folder `tensorboard`; `n_done` epochs have theirs there."""
+    def __init__(self, file: Path, following: Following | None = None) -> None:
+        """Write the history to `file`."""
         super().__init__()
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError:
-            raise MissingExtraError("training", "train") from None
         self._file = file
-        self._tensorboard = tensorboard
-        with self._on_disk():
-            # Of an epoch that was lost and is done again, TensorBoard is to show the events once.
-            self._events = SummaryWriter(str(tensorboard), purge_step=n_done + 1 if n_done else None)
+        self._following = following or Following()
         self.history: History = {"epoch": []}
 
     def state(self) -> dict[str, Any]:
@@ -170,9 +162,11 @@ class Record(keras.callbacks.Callback):  # type: ignore[misc]
         return {"history": self.history}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Put the history back, on disk as well."""
+        """Put the history back, on disk as well; a tracker may have missed some of it."""
         self.history = state["history"]
         write_history(self._file, self.history)
+        n_epochs = len(self.history["epoch"])
+        self._following.epochs([{name: values[i] for name, values in self.history.items()} for i in range(n_epochs)])
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Add one row."""
@@ -183,23 +177,7 @@ class Record(keras.callbacks.Callback):  # type: ignore[misc]
         for values in self.history.values():
             values.extend([math.nan] * (width - len(values)))
         write_history(self._file, self.history)
-        with self._on_disk():
-            for name, value in row.items():
-                if name != "epoch":
-                    self._events.add_scalar(name, value, epoch + 1)
-            self._events.flush()
-
-    def close(self) -> None:
-        """Close the event file."""
-        with self._on_disk():
-            self._events.close()
-
-    @contextlib.contextmanager
-    def _on_disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise output_error(self._tensorboard, error) from error
+        self._following.epochs([row])
 
 
 class Tell(keras.callbacks.Callback):  # type: ignore[misc]

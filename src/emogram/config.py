@@ -408,6 +408,14 @@ def run_config(values: Mapping[str, Mapping[str, Any]]) -> RunConfig:
     return RunConfig.from_dict(merged)
 
 
+def flat_settings(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return settings in sections as one dict: "train.epochs" -> 100."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= flat_settings(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
+    return flat
+
+
 def _explain(error: ValidationError) -> str:
     lines = []
     for item in error.errors():

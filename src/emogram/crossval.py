@@ -26,7 +26,8 @@ from emogram.progress import SILENT, Progress
 from emogram.protocols import Protocol, find_protocol
 from emogram.records import Clip, Report, SeedSummary
 from emogram.splits import Split, make_split, says_training_only
-from emogram.train import fit_to_corpus
+from emogram.trackers import Trackers, follow_group
+from emogram.train import ONLY_TENSORBOARD, fit_to_corpus
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def crossval(
     jobs: int | None = None,
     engine: Engine = local,
     cache: Path | None = None,
+    trackers: Trackers = ONLY_TENSORBOARD,
     progress: Progress = SILENT,
 ) -> CrossvalResult:
     """Train and judge every fold of a protocol, once for each seed, and pool the folds.
@@ -105,6 +107,7 @@ def crossval(
         jobs: Number of folds to train at once, each on one processor thread; by default one for each processor.
         engine: Where they are trained: processes of this machine, or `engines.engine_named("ray", ADDRESS)`.
         cache: Folder that keeps model inputs; None keeps none.
+        trackers: What else is told of the trainings, each a run of its own, and of the pooled result.
         progress: Is told how far it is.
 
     Raises:
@@ -130,16 +133,22 @@ def crossval(
     ]
     if len(todo) < len(plan):
         progress.say(f"{len(plan) - len(todo)} of {len(plan)} folds are done already, with the same settings and clips")
-    run = partial(_run, corpus, config, out, chosen, cache)
-    running = run_jobs(run, todo, what="cross-validating", unit="folds", jobs=jobs, progress=progress, engine=engine)
-    with contextlib.closing(running):
-        for job, uar in running:
-            progress.say(f"{job.name}  UAR {uar:.1%}")
-    also = says_training_only(dataset) + says_lineage(lineages[plan[0]])
-    pooled = [_pool(corpus, dataset, splits, out, protocol=chosen, seed=seed, also=also) for seed in seeds]
-    per_fold = {job.name: dict(open_bundle(out / job.name).info.metrics) for job in plan}
+    trackers = trackers.inside(out)
+    run = partial(_run, corpus, config, out, chosen, cache, trackers)
+    with follow_group(trackers, config, dataset, progress=progress) as following:
+        running = run_jobs(
+            run, todo, what="cross-validating", unit="folds", jobs=jobs, progress=progress, engine=engine
+        )
+        with contextlib.closing(running):
+            for job, uar in running:
+                progress.say(f"{job.name}  UAR {uar:.1%}")
+        also = says_training_only(dataset) + says_lineage(lineages[plan[0]])
+        pooled = [_pool(corpus, dataset, splits, out, protocol=chosen, seed=seed, also=also) for seed in seeds]
+        per_fold = {job.name: dict(open_bundle(out / job.name).info.metrics) for job in plan}
+        judgement = judge_seeds(pooled, out, also={"per_fold": per_fold})
+        following.judged(judgement.report, judgement.plots, part=splits[plan[0]].judging()[0])
     return CrossvalResult(
-        judgement=judge_seeds(pooled, out, also={"per_fold": per_fold}),
+        judgement=judgement,
         out=out,
         failed=dataset.failed,
         warnings=tuple(dict.fromkeys([*corpus.warnings, *(w for split in splits.values() for w in split.warnings)])),
@@ -148,11 +157,19 @@ def crossval(
 
 
 def _run(
-    corpus: Corpus, config: RunConfig, out: Path, protocol: Protocol, cache: Path | None, progress: Progress, job: _Job
+    corpus: Corpus,
+    config: RunConfig,
+    out: Path,
+    protocol: Protocol,
+    cache: Path | None,
+    trackers: Trackers,
+    progress: Progress,
+    job: _Job,
 ) -> float:
     """Train one fold and return its UAR."""
     settings = job.settings(config, protocol)
-    return train_whole(corpus, settings, out / job.name, cache=cache, progress=progress).report.metrics["uar"]
+    result = train_whole(corpus, settings, out / job.name, cache=cache, trackers=trackers, progress=progress)
+    return result.report.metrics["uar"]
 
 
 def _pool(

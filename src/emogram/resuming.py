@@ -22,7 +22,7 @@ from emogram import __version__
 from emogram.backend import keras
 from emogram.batches import TrainingBatches
 from emogram.checkpoints import CHECKPOINTS_FOLDER, Checkpoint, Checkpoints, State
-from emogram.config import RunConfig
+from emogram.config import RunConfig, flat_settings
 from emogram.copies import DEGRADE
 from emogram.dataset import FRONT_END, Dataset
 from emogram.errors import SettingsError
@@ -227,7 +227,7 @@ def refuse_other_settings(run: Path, settings: Mapping[str, Any], config: RunCon
     Raises:
         AnotherTrainingError: They differ; they are named.
     """
-    then, now = _flat(settings), _flat(_plain(config.to_dict()))
+    then, now = flat_settings(settings), flat_settings(_plain(config.to_dict()))
     differing = [
         f"{name} was {then.get(name, 'not set')} and is {now.get(name, 'not set')}"
         for name in sorted({*then, *now})
@@ -305,13 +305,6 @@ def _hash_of(dataset: Dataset, split: Split, lineage: Lineage) -> str:
 def _plain(value: Any) -> Any:
     """Return a value as JSON gives it back."""
     return json.loads(json.dumps(value))
-
-
-def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
-    return flat
 
 
 def _variables(network: keras.Model) -> list[Any]:

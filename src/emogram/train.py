@@ -47,7 +47,7 @@ from emogram.familiar import N_KEPT, learn_familiar
 from emogram.features import N_FEATURES
 from emogram.files import write_json, write_text, writing
 from emogram.fused import faster, without_denormals
-from emogram.judging import Judgement, clip_embeddings, clip_probabilities, judge_clips
+from emogram.judging import PLOTS_FOLDER, Judgement, clip_embeddings, clip_probabilities, judge_clips
 from emogram.lineage import Lineage, corpora_before, describe_origins, known_before, open_lineage, says_lineage
 from emogram.losses import PossibleCrossentropy
 from emogram.network import InputShapes, adapt_features, build_network
@@ -58,10 +58,13 @@ from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
 from emogram.resuming import Save, describe_training, fit_on, refuse_another, refuse_other_settings, reopen
 from emogram.splits import Split, describe_split, make_split, speakers_of
+from emogram.trackers import Following, Trackers, describe_run, follow
+from emogram.trackers.examples import tell_examples
 
 MODEL_FOLDER = "model"
 CONFIG_FILE = "config.toml"
 NOTHING_BEFORE = Lineage()
+ONLY_TENSORBOARD = Trackers()
 AUTO = "auto"  # in place of the names of hard classes
 
 
@@ -107,6 +110,7 @@ def train(
     resume: bool = False,
     cache: Path | None = None,
     workers: int | None = None,
+    trackers: Trackers = ONLY_TENSORBOARD,
     progress: Progress = SILENT,
 ) -> TrainResult:
     """Train a network, keep its best epoch, export, calibrate and judge it.
@@ -119,6 +123,7 @@ def train(
             training had never been interrupted. False begins anew.
         cache: Folder that keeps model inputs between runs; None keeps none.
         workers: Number of processes that read clips.
+        trackers: What else is told of the training; whatever becomes of them, it comes to the same.
         progress: Is told how far it is.
 
     Raises:
@@ -142,12 +147,18 @@ def train(
         dataset = with_degraded_copies(
             dataset, split.train, config.augment, cache=cache, workers=workers, progress=progress
         )
-        history, interrupted = fit(dataset, split, config, out, begun=begun, lineage=lineage, progress=progress)
-        # Not before: where an earlier run stands in this folder and this one dies, the settings must not belie its
-        # model.
-        write_text(out / CONFIG_FILE, tomli_w.dumps(config.to_dict()))
-        judgement = finish(corpus, dataset, split, config, out, history, lineage=lineage, progress=progress)
-        if not interrupted:
+        n_done = begun.state["epoch"] if begun is not None else 0
+        about = describe_run(out, config, dataset, group=trackers.group, resumed=resume, n_done=n_done)
+        with follow(trackers, about, progress=progress) as following:
+            history, following.interrupted = fit(
+                dataset, split, config, out, begun=begun, lineage=lineage, following=following, progress=progress
+            )
+            # Not before: where an earlier run stands in this folder and this one dies, the settings must not belie its
+            # model.
+            write_text(out / CONFIG_FILE, tomli_w.dumps(config.to_dict()))
+            judgement = finish(corpus, dataset, split, config, out, history, lineage=lineage, progress=progress)
+            following.judged(judgement.report, judgement.plots, part=split.judging()[0], model=out / MODEL_FOLDER)
+        if not following.interrupted:
             mark_finished(out)
     return TrainResult(
         run=out,
@@ -155,7 +166,7 @@ def train(
         judged_on=split.judging()[0],
         failed=dataset.failed,
         warnings=tuple(warnings),
-        interrupted=interrupted,
+        interrupted=following.interrupted,
         seconds=time.monotonic() - started,
     )
 
@@ -206,6 +217,7 @@ def fit(
     *,
     begun: Checkpoint | None = None,
     lineage: Lineage = NOTHING_BEFORE,
+    following: Following | None = None,
     progress: Progress = SILENT,
 ) -> tuple[History, bool]:
     """Train on one part, choose on another, and leave the best epoch in `out/model/best.keras`.
@@ -257,6 +269,8 @@ def fit(
             # JAX left to itself does one operation at a time; on the others a compiler costs more than it brings.
             jit_compile=keras.backend.backend() == "jax",
         )
+    if begun is None and following is not None:
+        tell_examples(following, batches, dataset, split.train, out / PLOTS_FOLDER)
     keep = KeepBest(twin, out / MODEL_FOLDER / KERAS_FILE, monitor=settings.monitor)
     interrupted = False
     n_clips = len(split.train)
@@ -266,10 +280,8 @@ def fit(
         within = f" and step {step} of {batches.n_steps}" if step else ""
         progress.say(f"going on after epoch {n_done} of {settings.epochs}{within}")
     left = (settings.epochs - n_done) * n_clips - clips_of(step, batches, n_clips)
-    with (
-        contextlib.closing(Record(out / "history.csv", out / "tensorboard", n_done=n_done)) as record,
-        progress.task("training", left) as task,
-    ):
+    record = Record(out / "history.csv", following)
+    with progress.task("training", left) as task:
         callbacks = [
             Validate(twin, dataset, split.validation, weight_average=settings.weight_average),
             keep,

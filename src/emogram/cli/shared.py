@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from emogram.judging import Judgement
     from emogram.progress import Progress
     from emogram.records import Clip, Report
+    from emogram.trackers import Trackers
 
 
 def prepare_training(feature: str) -> None:
@@ -53,6 +54,13 @@ def cache_folder(cache: Path | None, no_cache: bool) -> Path | None:
     from emogram.files import default_cache
 
     return None if no_cache else cache or default_cache()
+
+
+def chosen_trackers(tensorboard: bool, mlflow: bool, mlflow_uri: str | None, wandb: bool) -> Trackers:
+    """Return the trackers that flags name, or say which extra is missing."""
+    from emogram.trackers import choose_trackers
+
+    return choose_trackers(tensorboard=tensorboard, mlflow=mlflow_uri or mlflow, wandb=wandb)
 
 
 def new_folder(out: Path | None, name: str, *, overwrite: bool) -> Path:

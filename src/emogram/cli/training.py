@@ -18,13 +18,18 @@ from emogram.cli.options import (
     CorpusPaths,
     Engine,
     Json,
+    Mlflow,
+    MlflowUri,
     NoCache,
     Overwrite,
     Seeds,
+    Tensorboard,
+    Wandb,
     Workers,
 )
 from emogram.cli.shared import (
     cache_folder,
+    chosen_trackers,
     failed_dicts,
     file_name,
     find,
@@ -149,6 +154,10 @@ def train(
     cache: Cache = None,
     no_cache: NoCache = False,
     workers: Workers = None,
+    tensorboard: Tensorboard = True,
+    mlflow: Mlflow = False,
+    mlflow_uri: MlflowUri = None,
+    wandb: Wandb = False,
     json: Json = False,
 ) -> int:
     """Train a network on a corpus or several, judge it, and save the model with its plots."""
@@ -160,6 +169,7 @@ def train(
     if resume and named is None:
         raise SettingsError("--resume goes on with a training that --out or --name names; give one of them")
     prepare_training("training")
+    trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
     found = find_all(corpora, also, corpus_name)
     from emogram import console
     from emogram.checkpoints import is_unfinished
@@ -185,6 +195,7 @@ def train(
         folder,
         resume=resume,
         cache=cache_folder(cache, no_cache),
+        trackers=trackers,
         workers=workers,
         progress=rich_progress(),
     )
@@ -235,6 +246,10 @@ def crossval(
     allow_leaks: AllowLeaks = False,
     cache: Cache = None,
     no_cache: NoCache = False,
+    tensorboard: Tensorboard = True,
+    mlflow: Mlflow = False,
+    mlflow_uri: MlflowUri = None,
+    wandb: Wandb = False,
     json: Json = False,
 ) -> int:
     """Train and judge on every fold of a named protocol, and report the pooled result."""
@@ -243,6 +258,7 @@ def crossval(
     find_protocol(protocol)
     chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
     prepare_training("cross-validation")
+    trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
     found = find_all(corpora, also, corpus_name)
     config = config.model_copy(update={"split": config.split.model_copy(update={"judge_on": judge_on})})
     name = f"{found.name}-{protocol}-{config.network.network}{'' if judge_on == 'test' else '-validation'}"
@@ -261,6 +277,7 @@ def crossval(
         jobs=jobs,
         engine=engine_named(engine, address),
         cache=cache_folder(cache, no_cache),
+        trackers=trackers,
         progress=rich_progress(),
     )
     facts = {"seeds": list(chosen), **seeds_dict(result.judgement), "seconds": result.seconds}
@@ -302,11 +319,16 @@ def crosscorpus(
     ] = None,
     cache: Cache = None,
     no_cache: NoCache = False,
+    tensorboard: Tensorboard = True,
+    mlflow: Mlflow = False,
+    mlflow_uri: MlflowUri = None,
+    wandb: Wandb = False,
     json: Json = False,
 ) -> int:
     """Train on each corpus and judge on every other, on the labels that both have."""
     chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
     prepare_training("crosscorpus")
+    trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
     found = [find(path, None) for path in corpora]
     words = "crosscorpus-all-but-one" if leave_one_out else "crosscorpus"
     from emogram import console
@@ -322,6 +344,7 @@ def crosscorpus(
         jobs=jobs,
         engine=engine_named(engine, address),
         cache=cache_folder(cache, no_cache),
+        trackers=trackers,
         progress=rich_progress(),
     )
     notes(result.warnings)
