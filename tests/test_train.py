@@ -631,5 +631,6 @@ def test_degraded_copies_are_made_of_training_clips_alone(voices_corpus, setting
     monkeypatch.setattr("emogram.train.with_degraded_copies", listen)
     monkeypatch.setattr("emogram.train.fit", lambda *_, **__: ({}, False))
     monkeypatch.setattr("emogram.train.finish", lambda *_, **__: None)
+    monkeypatch.setattr("emogram.trackers.Following.judged", lambda *_, **__: None)
     train(voices_corpus, settings_of(augment={"degraded_copies": 2}), tmp_path, workers=1)
     assert asked == [(["synthetic01", "synthetic02"], 2)]

@@ -8,18 +8,22 @@ from dataclasses import asdict
 from typing import Any
 
 from emogram.errors import EmogramError
+from emogram.progress import Progress
 from emogram.trackers.about import About
 from emogram.trackers.tracker import Status
 from emogram.watched import Child, Died, Late
 
+_TELL_S = 5.0
 END_S = 120.0  # for what is still on its way when the run is over, such as a model to a server far away
 
 
 class Apart:
     """Passes every call on and waits for nothing but the end; a failure there is raised by a later call here."""
 
-    def __init__(self, tracker: str, about: About, *, uri: str | None = None) -> None:
+    def __init__(self, tracker: str, about: About, *, progress: Progress, uri: str | None = None) -> None:
         """Start the process; `tracker` is "mlflow", which has a `uri`, or "wandb"."""
+        self._name = tracker
+        self._progress = progress
         self._child = Child("emogram.trackers.child")
         self._child.ask({"tracker": tracker, "about": asdict(about), "uri": uri})
         self._unanswered = 0
@@ -44,7 +48,9 @@ class Apart:
         """Wait until all of it has arrived, and end the process."""
         try:
             self._call("end", status=status)
-            self.settle(END_S)
+            if not self._are_answered(_TELL_S):
+                self._progress.say(f"{self._name} is still taking what it was told; waiting up to {END_S:.0f} s for it")
+                self.settle(END_S)
         finally:
             self._child.end()
 

@@ -150,9 +150,9 @@ def follow(trackers: Trackers, about: About, *, progress: Progress = SILENT) -> 
     if trackers.tensorboard:
         found["TensorBoard"] = TensorBoard(about)
     if trackers.mlflow is not None:
-        found["MLflow"] = Apart("mlflow", about, uri=trackers.mlflow)
+        found["MLflow"] = Apart("mlflow", about, uri=trackers.mlflow, progress=progress)
     if trackers.wandb:
-        found["W&B"] = Apart("wandb", about)
+        found["W&B"] = Apart("wandb", about, progress=progress)
     following = Following(found, about.folder, progress)
     following._each(lambda tracker: tracker.begin())
     try:

@@ -76,10 +76,11 @@ class MLflow:
 
     def result(self, metrics: Mapping[str, float], model: str | None) -> None:
         """Log the judged figures as metrics, and the model as an artifact."""
+        step = max(self._had.values(), default=0)
         for name, value in metrics.items():
             if self._values.get(_metric_name(name), value) != value:  # judged anew, as with one more seed
                 self._had.pop(_metric_name(name), None)
-        self._log(max(self._had.values(), default=0), metrics)
+        self._log(step, metrics)
         if model is not None:
             self._client.log_artifacts(self._run_id, model, "model")
 
@@ -152,6 +153,7 @@ class MLflow:
         if new:
             self._client.log_batch(self._run_id, [Metric(name, value, now, step) for name, value in new.items()])
             self._had |= dict.fromkeys(new, step)
+            self._values |= new
 
     def _settings_hash(self) -> str:
         return hashlib.sha256(json.dumps(self._about.settings, sort_keys=True).encode()).hexdigest()
