@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # The service on processors alone: docker build -t emogram . && docker run -p 127.0.0.1:8000:8000 -e EMOGRAM_TOKEN=... emogram
-# docs/container.md says more. Nothing of the training framework is inside.
+# docs/service.md says more. Nothing of the training framework is inside.
 
 FROM python:3.12-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

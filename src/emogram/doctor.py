@@ -225,7 +225,8 @@ def _round_trip(write: Callable[[Path, Any], None], suffix: str) -> str:
 def _tiny_prediction() -> str:
     """Run a model; without the package onnx, which only training needs, none can be made and the runtime must do."""
     import numpy as np
-    import onnxruntime
+
+    from emogram.runtime import onnxruntime
 
     if importlib.util.find_spec("onnx") is not None:
         from emogram.classifier import Classifier
