@@ -89,13 +89,12 @@ def _resampled(clip: Samples) -> Samples:
 
 def _networks(clips: list[Samples]) -> list[Figure]:
     """Return how far Keras, ONNX and int8 lie apart, of a network of the shipped model's kind with random weights."""
-    import onnxruntime
-
     from emogram.bundle import open_bundle
     from emogram.config import NetworkConfig
     from emogram.export import export_onnx, greatest_difference, quantised, run_network
     from emogram.features import model_inputs
     from emogram.network import InputShapes, build_network
+    from emogram.runtime import onnxruntime
 
     info = open_bundle("shipped").info
     assert info.spectrogram is not None
