@@ -293,6 +293,7 @@ def _hash_of(dataset: Dataset, split: Split, lineage: Lineage) -> str:
     digest = hashlib.sha256(f"{FRONT_END} {DEGRADE} {' '.join(dataset.labels)}\n".encode())
     for clip, sample in zip(dataset.clips, dataset.samples, strict=True):
         words = [sample.content, clip.label, clip.speaker, clip.corpus, len(sample.variants)]
+        words += [clip.extra.get(name) for name in dataset.dimensions]
         digest.update(json.dumps(words).encode() + b"\n")
     for name, indices in split.parts.items():
         digest.update(f"{name} {indices.tolist()}\n".encode())

@@ -347,6 +347,47 @@ def speak(emotion: str, *, speaker: Voice, seed: int, sample_rate: int = _RATE) 
     return np.clip(waveform, np.float32(-_CEILING), np.float32(_CEILING))
 
 
+def speak_manner(arousal: float, valence: float, *, speaker: Voice, seed: int) -> Waveform:
+    """Say a random sentence somewhere between the emotions: with so much arousal and valence.
+
+    The four corners are those of J. A. Russell, "A circumplex model of affect", Journal of Personality
+    and Social Psychology 39 (1980), 1161-1178: angry (aroused, unpleasant), happy (aroused, pleasant), sad and calm.
+    Between them what they do to a voice is blended, factors by their logarithms.
+
+    Args:
+        arousal: 0, as sad and calm, to 1, as angry and happy.
+        valence: 0, as angry and sad, to 1, as happy and calm.
+        speaker: Whose voice.
+        seed: At least 0; chooses the words and the take.
+
+    Returns:
+        As `speak`, at 16 kHz.
+
+    Raises:
+        SettingsError: A number is out of range.
+    """
+    _check_seed(seed)
+    if not (0.0 <= arousal <= 1.0 and 0.0 <= valence <= 1.0):
+        raise SettingsError(f"arousal {arousal:g} and valence {valence:g}; expected both from 0 to 1")
+    random = np.random.default_rng([seed, zlib.crc32(b"manner"), speaker.habits_seed])
+    shares = {
+        "angry": arousal * (1.0 - valence),
+        "happy": arousal * valence,
+        "sad": (1.0 - arousal) * (1.0 - valence),
+        "calm": (1.0 - arousal) * valence,
+    }
+    values = {}
+    for field in fields(Profile):
+        added = field.name.endswith(("_db", "_st"))
+        corners = {emotion: getattr(PROFILES[emotion], field.name) for emotion in shares}
+        blend = sum(share * (corners[each] if added else np.log(corners[each])) for each, share in shares.items())
+        deviation = 0.7 * getattr(_SPREAD, field.name) * random.standard_normal()
+        values[field.name] = float(blend + deviation if added else np.exp(blend + deviation))
+    manner = Profile(**values)
+    waveform = _synthesise(_sentence(speaker, manner, random), speaker, manner, random)
+    return np.clip(waveform, np.float32(-_CEILING), np.float32(_CEILING))
+
+
 def make_corpus(
     folder: Path,
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]])
 def number_text(value: float) -> str:
     """Write a number in six significant digits, a whole one without a point and in full."""
     return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def known_text(value: float) -> str:
+    """Write a number as `number_text`, and nothing where it is not known (NaN)."""
+    return "" if math.isnan(value) else number_text(value)
 
 
 def rounded(value: float) -> float:
