@@ -25,10 +25,10 @@ FLOORS = (
     "copies", "joined", "balance", "augment", "backend", "devices", "losses", "heads", "network", "fused", "optimizers",
     "batches", "metrics", "calibration", "dimensions", "adapt", "familiar", "overview", "plots", "remote", "bundle",
     "card", "hub", "lineage", "saved_network", "pretraining", "classifier", "distillation", "windowing", "smoothing",
-    "utterances", "live", "timeline", "listening", "explanations", "writers", "predictions", "testing", "export", "onnx_front_end",
-    "litert", "deploy", "archive", "serve", "client", "callbacks", "resuming", "judging", "adapted", "train",
-    "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo", "settings", "doctor",
-    "console", "live_view", "cli", "__main__",
+    "utterances", "live", "timeline", "listening", "explanations", "writers", "predictions", "testing", "export",
+    "onnx_front_end", "litert", "deploy", "archive", "serve", "client", "callbacks", "resuming", "judging", "adapted",
+    "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo", "settings",
+    "doctor", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}

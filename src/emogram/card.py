@@ -212,7 +212,8 @@ def _what_it_is(info: ModelInfo) -> str:
     form = info.network.get("convolutions")  # `ship` writes it
     computes = f" Its convolutions compute in {form}." if form else ""
     return (
-        f"A convolutional network (`{info.network['name']}`) that takes {takes} and gives {_gives(info)}. Trained with emogram {info.package_version}{made}, seed {info.seed}."
+        f"A convolutional network (`{info.network['name']}`) that takes {takes} and gives {_gives(info)}. "
+        f"Trained with emogram {info.package_version}{made}, seed {info.seed}."
         f"{computes}"
     )
 
@@ -337,7 +338,8 @@ def _limits(info: ModelInfo) -> str:
         "is not felt emotion: expect far worse results on everyday recordings.\n"
         "- It knows the languages, voices, ages and microphones of its training data only; on others it may be wrong "
         "and sure of it." + sure + "\n"
-        f"- It always {'answers with one of its labels' if info.labels else 'tells a number'}, even for music or noise. `emogram predict` warns of "
+        f"- It always {'answers with one of its labels' if info.labels else 'tells a number'}, even for music or "
+        "noise. `emogram predict` warns of "
         "clips in which nobody speaks or which do not sound like the training data; it does not notice all of them, "
         "such as two voices at once.\n"
         "- Do not use it to decide about people: hiring, schooling, credit, policing, insurance, health or workplace "

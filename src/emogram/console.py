@@ -271,8 +271,8 @@ def report_view(report: Report, *, title: str) -> RenderableType:
         Text(report.protocol, style="italic"),
         Text(),
         _metrics_table(report),
-        *([Text(), _classes_table(report)] if report.labels else []),
-        *([Text(), _dimensions_table(report)] if report.dimensions else []),
+        *(_below(_classes_table(report)) if report.labels else ()),
+        *(_below(_dimensions_table(report)) if report.dimensions else ()),
         *(
             Text(_groups_line(kind, groups, metric))
             for kind, groups in report.per_group.items()
@@ -280,6 +280,10 @@ def report_view(report: Report, *, title: str) -> RenderableType:
             if len(groups) > 1
         ),
     )
+
+
+def _below(table: Table) -> tuple[RenderableType, ...]:
+    return Text(), table
 
 
 def _dimensions_table(report: Report) -> Table:
@@ -430,9 +434,9 @@ def timeline_view(name: str, timeline: Timeline, *, most: int = 40) -> Renderabl
     several = len({segment.channel for segment in timeline.segments}) > 1
     spoken = any(segment.speaker is not None for segment in timeline.segments)
     also = [*(["channel"] if several else []), *(["speaker"] if spoken else [])]
-    table = _table(
-        ("from", "right"), ("to", "right"), *also, "emotion", ("confidence", "right"), "", ("speech", "right")
-    )
+    classes = (("emotion", "left"), ("confidence", "right"), ("", "left")) if timeline.windows.labels else ()
+    dimensions = [(one_line(name), "right") for name in timeline.windows.dimensions]
+    table = _table(("from", "right"), ("to", "right"), *also, *classes, *dimensions, ("speech", "right"))
     for segment in timeline.segments[:most]:
         table.add_row(*segment_cells(segment, channel=several, speaker=spoken))
     left = len(timeline.segments) - most
@@ -449,9 +453,13 @@ def summary_view(summary: Mapping[str, Any]) -> RenderableType:
 def segment_line(segment: Segment) -> Text:
     """Return one line on a segment, as soon as it has ended."""
     place = "" if segment.channel is None else f"  channel {segment.channel}"
-    start, end, answer, confidence, bar, _ = segment_cells(segment)
-    times = f"{start.plain:>8} – {end.plain:>8}{place}  "
-    return Text.assemble(times, answer, " " * max(1, 20 - len(answer)), f"{confidence.plain:>7} ", bar)
+    times = f"{clock(segment.start_s):>8} – {clock(segment.end_s):>8}{place}  "
+    told = dimensions_text(segment.prediction)
+    if not segment.prediction.scores:
+        return Text(times + told)
+    answer, confidence, bar = _segment_answer(segment.prediction)
+    line = Text.assemble(times, answer, " " * max(1, 20 - len(answer)), f"{confidence.plain:>7} ", bar)
+    return line.append(f"  {told}") if told else line
 
 
 def segment_cells(segment: Segment, *, channel: bool = False, speaker: bool = False) -> list[Text]:
@@ -462,10 +470,17 @@ def segment_cells(segment: Segment, *, channel: bool = False, speaker: bool = Fa
         Text(clock(segment.end_s)),
         *([Text("" if segment.channel is None else str(segment.channel))] if channel else []),
         *([Text(one_line(segment.speaker or ""), overflow="fold")] if speaker else []),
+        *(_segment_answer(said) if said.scores else []),
+        *(Text(f"{value:.3g}") for value in (said.dimensions or {}).values()),
+        Text(f"{100 * segment.speech_ratio:.0f} %"),
+    ]
+
+
+def _segment_answer(said: Prediction) -> list[Text]:
+    return [
         Text.assemble(_emotion(said.label, bold=True), (" unsure" if said.abstained else "", "yellow")),
         Text(percent(said.confidence)),
         Text(_bar_of(said.confidence, 10), style=_COLOURS.get(said.label, "")),
-        Text(f"{100 * segment.speech_ratio:.0f} %"),
     ]
 
 
@@ -504,12 +519,13 @@ def _summary_lines(summary: Mapping[str, Any]) -> Iterator[Text]:
 
 
 def _summary_line(name: str, summary: Mapping[str, Any]) -> Text:
-    if summary["label"] is None:
+    told = ", ".join(f"mean {one_line(each)} {value:.3g}" for each, value in summary.get("dimensions", {}).items())
+    if summary["label"] is None and not told:
         return Text(f"{name}: no speech")
     shares = sorted(summary["shares"].items(), key=lambda pair: -pair[1])
-    return Text(f"{name}: {duration(summary['speech_s'])} of speech; ").append_text(
-        Text(", ").join(Text.assemble(_emotion(label), f" {percent(share)}") for label, share in shares)
-    )
+    parts = [Text.assemble(_emotion(label), f" {percent(share)}") for label, share in shares]
+    spoken = Text(f"{name}: {duration(summary['speech_s'])} of speech; ")
+    return spoken.append_text(Text(", ").join([*parts, *([Text(told)] if told else [])]))
 
 
 def explanation_view(name: str, explanation: Explanation) -> RenderableType:
@@ -680,9 +696,11 @@ def parity_view(deployed: Deployed) -> RenderableType:
     table.add_row(f"clips, {parity.clips}", f"{parity.n_clips:,}")
     if parity.n_calibration:
         table.add_row("clips that gave int8 its ranges", f"{parity.n_calibration:,}")
-    table.add_row("greatest difference of a probability", f"{parity.max_difference:.2g}")
+    what = "probability" if parity.same_label is not None else "dimension, of its scale"
+    table.add_row(f"greatest difference of a {what}", f"{parity.max_difference:.2g}")
     table.add_row("mean difference", f"{parity.mean_difference:.2g}")
-    table.add_row("clips with the same answer", percent(parity.same_label))
+    if parity.same_label is not None:
+        table.add_row("clips with the same answer", percent(parity.same_label))
     return table
 
 

@@ -37,6 +37,11 @@ def rounded(value: float) -> float:
     return float(number_text(value))
 
 
+def known(value: float) -> float | None:
+    """Return a number as `number_text` writes it, and None where it is not known (NaN)."""
+    return None if math.isnan(value) else rounded(value)
+
+
 def to_milliseconds(seconds: float) -> int:
     """Return a time as every file of a timeline has it: in whole milliseconds, so that all files agree."""
     return round(1000 * seconds)
