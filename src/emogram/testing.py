@@ -79,10 +79,10 @@ def tiny_onnx(info: ModelInfo) -> Any:
     """Build the network of `tiny_bundle` as an `onnx.ModelProto`.
 
     Mean and mean square over the frames of each band (over the rows of each column and colour of a picture), joined
-    with the features (the embedding), times a weight matrix, and a softmax.
+    with the features (the embedding), times a weight matrix, and a softmax; likewise for dimensions, each from 0 to 1.
 
     Args:
-        info: The model; of it the labels, inputs, input shape and seed are used.
+        info: The model; of it the labels, dimensions, inputs, input shape and seed are used.
 
     Raises:
         MissingExtraError: The package onnx is not installed.
@@ -97,13 +97,11 @@ def tiny_onnx(info: ModelInfo) -> Any:
     n_features = N_FEATURES if "features" in info.inputs else 0
     n_statistics = 2 * width * n_channels + n_features
     rng = np.random.default_rng(info.seed)
-    heads = {"probabilities": (len(info.labels), "Softmax"), "dimensions": (len(info.dimensions), "Sigmoid")}
-    weights = {}
-    for name, (size, _) in heads.items():
-        if size:
-            weights[name] = rng.standard_normal((n_statistics, size)) * np.sqrt(8.0 / n_statistics)
-            weights[name][n_statistics - n_features :] *= 1e-3  # features in Hz are large
-
+    heads = {
+        "probabilities": (len(info.labels), "Softmax", ""),
+        "dimensions": (len(info.dimensions), "Sigmoid", "dimension_"),
+    }
+    constants = {}
     inputs = [helper.make_tensor_value_info("spectrogram", TensorProto.FLOAT, ["n_clips", *_axes(info)])]
     statistics = ["means", "powers"]
     if n_features:
@@ -118,14 +116,18 @@ def tiny_onnx(info: ModelInfo) -> Any:
         helper.make_node("Concat", statistics, ["embedding"], axis=1),
     ]
     outputs = []
-    for name in weights:
-        size, operator = heads[name]
-        nodes.append(helper.make_node("MatMul", ["embedding", f"{name}/weights"], [f"{name}/logits"]))
-        nodes.append(helper.make_node(operator, [f"{name}/logits"], [name]))
+    for name, (size, operator, prefix) in heads.items():
+        if not size:
+            continue
+        values = rng.standard_normal((n_statistics, size)) * np.sqrt(8.0 / n_statistics)
+        values[n_statistics - n_features :] *= 1e-3  # features in Hz are large
+        constants[f"{prefix}weights"] = values
+        nodes.append(helper.make_node("MatMul", ["embedding", f"{prefix}weights"], [f"{prefix}logits"]))
+        nodes.append(helper.make_node(operator, [f"{prefix}logits"], [name]))
         outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n_clips", size]))
     outputs.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n_clips", n_statistics]))
-    constants = [numpy_helper.from_array(each.astype(np.float32), f"{name}/weights") for name, each in weights.items()]
-    graph = helper.make_graph(nodes, "tiny", inputs, outputs, constants)
+    weights = [numpy_helper.from_array(values.astype(np.float32), name) for name, values in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, weights)
     return helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
 
 
