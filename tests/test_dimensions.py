@@ -10,15 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
-from emogram import metrics, resuming, voices
+from emogram import analyze, metrics, plots, resuming, to_dataframe, voices
 from emogram.backend import keras
 from emogram.batches import TrainingBatches
 from emogram.bundle import FORMAT_VERSION, INFO_FILE, KERAS_FILE, ModelInfo, open_bundle
 from emogram.checkpoints import Checkpoints
 from emogram.classifier import Classifier
+from emogram.client.records import timeline_of
 from emogram.config import AugmentConfig, Dimension, RunConfig, TrainConfig
 from emogram.corpora import find_corpus
+from emogram.deploy import deploy
 from emogram.dimensions import find_dimensions, learn_scales, numbers_of, scales_of
 from emogram.errors import CorpusError, ModelError, SettingsError
 from emogram.evaluate import evaluate, evaluate_predictions
@@ -28,18 +31,19 @@ from emogram.network import build_network
 from emogram.predictions import averaged, read_predictions
 from emogram.records import Clip
 from emogram.saved_network import load_network
+from emogram.serve.jobs.kept import keep, kept, windows_dict
 from emogram.testing import tiny_bundle
 from emogram.train import input_shapes, load_training, train
-from emogram.writers import result_dict
+from emogram.writers import FORMATS, result_dict, save_timeline, timeline_dict
 
 SCALE = (1.0, 7.0)
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Eight voices, 16 clips each, with arousal and valence from 1 to 7."""
+    """Eight voices, 20 clips each, with arousal and valence from 1 to 7."""
     folder = tmp_path_factory.mktemp("dimensions")
-    return find_corpus(voices.make_dimension_corpus(folder, n_speakers=8, n_utterances=16, workers=1))
+    return find_corpus(voices.make_dimension_corpus(folder, n_speakers=8, n_utterances=20, workers=1))
 
 
 @pytest.fixture(scope="module")
@@ -253,12 +257,13 @@ def test_of_two_clips_that_are_mixed_the_one_that_has_a_number_tells_it(make_dat
 
 def test_arousal_is_learnt_for_voices_that_were_never_heard(corpus, settings_of, tmp_path, without_plots):
     config = settings_of(
-        train={"targets": "dimensions", "dimension_scale": SCALE, "epochs": 12, "batch_size": 16, "train_frames": 96},
+        spectrogram={"level": "absolute"},  # of which loudness can be seen
+        train={"targets": "dimensions", "dimension_scale": SCALE, "epochs": 20, "batch_size": 8, "train_frames": 96},
         split={"validation_speakers": ["synthetic05", "synthetic06"], "test_speakers": ["synthetic07", "synthetic08"]},
     )
     result = train(corpus, config, tmp_path / "run", workers=1)
     assert result.report.metrics["arousal_ccc"] > 0.5
-    assert result.report.metrics["n_clips"] == 32 and not result.report.labels
+    assert result.report.metrics["n_clips"] == 40 and not result.report.labels
     # What was measured is what the model says to whoever asks it.
     model = Classifier.load(tmp_path / "run")
     judged = [clip for clip in corpus.clips if clip.speaker in ("synthetic07", "synthetic08")]
@@ -465,6 +470,94 @@ def test_the_json_of_models_of_classes_is_as_it_was_and_others_tell_more(models,
     alone = json.loads(json.dumps(found["dimensions"], allow_nan=False))
     segment = alone["segments"][0]
     assert segment["label"] is segment["confidence"] is alone["summary"]["label"] is None and segment["scores"] == []
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """Eight seconds in which a voice speaks three times."""
+    voice, pause = voices.voices(1)[0], np.zeros(12000, np.float32)
+    spoken = [voices.speak(emotion, speaker=voice, seed=1) for emotion in ("angry", "sad", "happy")]
+    path = tmp_path_factory.mktemp("recording") / "talk.wav"
+    soundfile.write(path, np.concatenate([part for each in spoken for part in (each, pause)]), 16000)
+    return path
+
+
+def test_a_timeline_tells_dimensions_of_windows_segments_and_the_whole(models, recording):
+    both, alone, classes = (analyze(recording, model=models[name]) for name in ("both", "dimensions", "classes"))
+    assert classes.windows.dimensions == {} and "dimensions" not in classes.summary
+    assert [each.prediction.scores for each in both.segments] == [each.prediction.scores for each in classes.segments]
+    for timeline in (both, alone):
+        windows = timeline.windows
+        assert list(windows.dimensions) == ["arousal", "valence"] and len(windows.start_s) > 0
+        for segment in timeline.segments:
+            inside = (windows.start_s < segment.end_s) & (windows.end_s > segment.start_s)
+            for name, values in windows.dimensions.items():
+                low, high = values[inside].min(), values[inside].max()
+                assert low - 1e-6 <= segment.prediction.dimensions[name] <= high + 1e-6
+        spoken = np.array([(each.end_s - each.start_s) * each.speech_ratio for each in timeline.segments])
+        for name, mean in timeline.summary["dimensions"].items():
+            told = np.array([each.prediction.dimensions[name] for each in timeline.segments])
+            assert mean == pytest.approx(spoken @ told / spoken.sum())
+    assert {each.prediction.label for each in alone.segments} == {""} and alone.summary["label"] is None
+    assert alone.summary["speech_s"] == pytest.approx(both.summary["speech_s"])
+
+
+@pytest.mark.parametrize("name", ["both", "dimensions"])
+def test_every_file_of_a_timeline_holds_the_dimensions(models, recording, name, tmp_path):
+    timeline = analyze(recording, model=models[name])
+    first = timeline.segments[0].prediction.dimensions["arousal"]
+    for form, each in FORMATS.items():
+        path = save_timeline(tmp_path / f"talk{each.suffix}", timeline, form, recording=recording)
+        content = path.read_bytes()
+        if form in ("vtt", "audacity", "rttm") and name == "both":
+            continue  # one text for each segment, which is the label
+        assert b"arousal" in content, form
+        if form in ("textgrid", "eaf", "html"):
+            assert f"{first:.3g}".encode() in content, form
+    with (tmp_path / "talk.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["arousal"]) == pytest.approx(first, rel=1e-5)
+    frame = to_dataframe(timeline)
+    assert frame["arousal"].tolist() == pytest.approx([float(row["arousal"]) for row in rows])
+    assert to_dataframe(timeline, windows=True)["valence"].tolist() == timeline.windows.dimensions["valence"].tolist()
+    json.dumps(timeline_dict(timeline, path="talk.wav", info=models[name].info, sha256=""), allow_nan=False)
+    plots.timeline(timeline, recording, tmp_path / "talk.png", title="talk")
+    assert (tmp_path / "talk.png").stat().st_size > 10_000
+
+
+def test_a_service_keeps_and_a_client_reads_the_dimensions(models, recording, tmp_path):
+    timeline = analyze(recording, model=models["both"])
+    keep(tmp_path, timeline, name="talk.wav", classifier=models["both"])
+    again, _ = kept(tmp_path)
+    for mine, theirs in zip(timeline.segments, again.segments, strict=True):
+        assert theirs.prediction.dimensions == mine.prediction.dimensions
+    assert again.summary == timeline.summary
+    np.testing.assert_array_equal(again.windows.dimensions["arousal"], timeline.windows.dimensions["arousal"])
+    result = timeline_dict(timeline, path="talk.wav", info=models["both"].info, sha256="")
+    there = timeline_of(result, windows_dict(timeline.windows))
+    np.testing.assert_allclose(
+        there.windows.dimensions["valence"], timeline.windows.dimensions["valence"], rtol=1e-5, atol=1e-6
+    )
+    for mine, theirs in zip(timeline.segments, there.segments, strict=True):
+        assert theirs.prediction.dimensions == pytest.approx(mine.prediction.dimensions, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["both", "dimensions"])
+def test_exported_files_tell_dimensions_on_their_scale(models, recording, name, tmp_path):
+    import onnxruntime
+
+    sound, _ = soundfile.read(recording, dtype="float32", frames=32000)
+    soundfile.write(tmp_path / "clip.wav", sound, 16000)
+    done = deploy(models[name].bundle.folder, "onnx-waveform", tmp_path / "model.onnx", clips=[tmp_path / "clip.wav"])
+    assert json.loads(done.metadata["emogram.dimensions"])[1] == {"name": "valence", "low": 1.0, "high": 7.0}
+    assert (done.parity.same_label is None) == (name == "dimensions")
+    session = onnxruntime.InferenceSession(done.file.read_bytes(), providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_outputs()]
+    assert names == (["probabilities", "dimensions"] if name == "both" else ["dimensions"])
+    heard, _ = soundfile.read(tmp_path / "clip.wav", dtype="float32")
+    (told,) = session.run(["dimensions"], {"waveform": heard})
+    expected = models[name].predict(tmp_path / "clip.wav").dimensions
+    np.testing.assert_allclose(told, list(expected.values()), atol=1e-4)
 
 
 def test_what_needs_classes_is_refused_in_one_line(models, tone):

@@ -510,8 +510,9 @@ def _session(bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
     if not fit or others not in ([], [EMBEDDING]):
         raise ModelError(
             f"{bundle.folder}: {ONNX_FILE} gives {len(outputs)} output(s), the first of "
-            f"{' and '.join(map(str, sizes)) or 'no'} values; expected {' and '.join(f'one of {n}' for n in expected)}, "
-            f"the number of labels or dimensions in model.json, and at most one more, '{EMBEDDING}'"
+            f"{' and '.join(map(str, sizes)) or 'no'} values; expected "
+            f"{' and '.join(f'one of {n}' for n in expected)}, the number of labels or dimensions in model.json, and "
+            f"at most one more, '{EMBEDDING}'"
         )
     return session
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL_INCHES = 3.0
+_PANEL_WIDTH, _PANEL_HEIGHT = 3.1, 3.6  # inches
 
 
 def dimensions(report: Report, values: DimensionValues, path: Path) -> None:
@@ -47,7 +47,7 @@ def draw_dimensions(report: Report, values: DimensionValues) -> Figure:
     """
     n = len(values.names)
     title = f"CCC {report.metrics['ccc']:.3f}, the mean over {n} dimensions. " if n > 1 else ""
-    figure = new_figure(max(4.4, _PANEL_INCHES * n), _PANEL_INCHES, "Said against true", title + report.protocol)
+    figure = new_figure(max(4.4, _PANEL_WIDTH * n), _PANEL_HEIGHT, "Said against true", title + report.protocol)
     for place, axes in enumerate(np.atleast_1d(figure.subplots(1, n))):
         _draw_panel(axes, report, values, place)
     return figure
@@ -79,7 +79,7 @@ def _draw_panel(axes: Axes, report: Report, values: DimensionValues, place: int)
             axes.plot(ends, start + slope * ends, color=VERMILION, lw=1.4, zorder=3)
         axes.set_xlim(ends[0], ends[1])
         axes.set_ylim(ends[0], ends[1])
-    axes.set_aspect("equal")
+    axes.set_box_aspect(1)  # both have the same ends
     axes.set_xlabel("true")
     axes.set_ylabel("said")
     style_axes(axes, grid="both")

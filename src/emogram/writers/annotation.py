@@ -120,7 +120,7 @@ def write_rttm(path: Path, timeline: Timeline, source: Source) -> None:
             f"{(end - start) / 1000:.3f}",
             _word(segment.speaker or "<NA>"),
             "unsure" if segment.prediction.abstained else "<NA>",
-            _word(segment.prediction.label),
+            _word(segment.prediction.label or segment_text(segment)),
             known_text(float(segment.prediction.confidence)) or "<NA>",
             "<NA>",
         )
