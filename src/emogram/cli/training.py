@@ -162,7 +162,7 @@ def train(
     if resume and named is None:
         raise SettingsError("--resume goes on with a training that --out or --name names; give one of them")
     prepare_training("training")
-    found = find_all(corpora, also, corpus_name)
+    found = find_all(corpora, also, corpus_name, unlabelled=config.train.targets == "dimensions")
     from emogram import console
     from emogram.checkpoints import is_unfinished
     from emogram.train import train as train_model
@@ -252,7 +252,7 @@ def crossval(
     find_protocol(protocol)
     chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
     prepare_training("cross-validation")
-    found = find_all(corpora, also, corpus_name)
+    found = find_all(corpora, also, corpus_name, unlabelled=config.train.targets == "dimensions")
     config = config.model_copy(update={"split": config.split.model_copy(update={"judge_on": judge_on})})
     name = f"{found.name}-{protocol}-{config.network.network}{'' if judge_on == 'test' else '-validation'}"
     folder = out or Path("runs") / file_name(name)
@@ -314,6 +314,10 @@ def crosscorpus(
     json: Json = False,
 ) -> int:
     """Train on each corpus and judge on every other, on the labels that both have."""
+    if config.train.targets != "classes":
+        raise SettingsError(
+            f"targets is {config.train.targets}; corpora are judged on one another by their labels only"
+        )
     chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
     prepare_training("crosscorpus")
     found = [find(path, None) for path in corpora]
