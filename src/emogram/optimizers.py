@@ -36,7 +36,7 @@ def make_optimizer(
             rate,
             weight_decay=settings.weight_decay,
             adam_weight_decay=settings.weight_decay,
-            exclude_layers=["probabilities"],
+            exclude_layers=["probabilities", "dimensions"],
             precision=precision,
         )
     if settings.optimizer == "adamw":

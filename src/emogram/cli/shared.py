@@ -35,18 +35,20 @@ def rich_progress() -> Progress:
     return RichProgress()
 
 
-def find(path: Path, name: str | None) -> Corpus:
-    """Find a corpus, by looking or by the name of what it is."""
+def find(path: Path, name: str | None, *, unlabelled: bool = False) -> Corpus:
+    """Find a corpus, by looking or by the name of what it is; `unlabelled` as for `find_corpus`."""
     from emogram.corpora import find_corpus
 
-    return find_corpus(path, name=name)
+    return find_corpus(path, name=name, unlabelled=unlabelled)
 
 
-def find_all(paths: Sequence[Path], also: Sequence[Path] | None, name: str | None) -> Corpus:
+def find_all(
+    paths: Sequence[Path], also: Sequence[Path] | None, name: str | None, *, unlabelled: bool = False
+) -> Corpus:
     """Find corpora and join them; those of `also` only train."""
     from emogram.corpora import find_corpora
 
-    return find_corpora(paths, also=also or (), name=name)
+    return find_corpora(paths, also=also or (), name=name, unlabelled=unlabelled)
 
 
 def cache_folder(cache: Path | None, no_cache: bool) -> Path | None:

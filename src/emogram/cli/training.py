@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from emogram.cli.completing import SETTINGS as COMPLETERS
+from emogram.cli.completing import one_of, protocols
 from emogram.cli.entry import PARTLY_FAILED, interrupted_code
 from emogram.cli.options import (
     Address,
@@ -133,7 +135,7 @@ def _tell_demo(result: DemoResult) -> None:
     console.say(f"{'stopped' if result.interrupted else 'done'} after {console.duration(result.seconds)}")
 
 
-@takes_settings("spectrogram", "augment", "network", "train", "split")
+@takes_settings("spectrogram", "augment", "network", "train", "split", complete=COMPLETERS)
 def train(
     corpora: CorpusPaths,
     config: RunConfig,
@@ -170,7 +172,7 @@ def train(
         raise SettingsError("--resume goes on with a training that --out or --name names; give one of them")
     prepare_training("training")
     trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
-    found = find_all(corpora, also, corpus_name)
+    found = find_all(corpora, also, corpus_name, unlabelled=config.train.targets == "dimensions")
     from emogram import console
     from emogram.checkpoints import is_unfinished
     from emogram.train import train as train_model
@@ -219,11 +221,18 @@ def train(
     return interrupted_code() if result.interrupted else code
 
 
-@takes_settings("spectrogram", "augment", "network", "train")
+@takes_settings("spectrogram", "augment", "network", "train", complete=COMPLETERS)
 def crossval(
     corpora: CorpusPaths,
     config: RunConfig,
-    protocol: Annotated[str, typer.Option(help="How clips are parted: ravdess-si5 or random80.", show_default=False)],
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="How clips are parted: ravdess-si5 or random80.",
+            show_default=False,
+            autocompletion=one_of(protocols),
+        ),
+    ],
     also: Also = None,
     seeds: Seeds = None,
     judge_on: Annotated[
@@ -259,7 +268,7 @@ def crossval(
     chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
     prepare_training("cross-validation")
     trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
-    found = find_all(corpora, also, corpus_name)
+    found = find_all(corpora, also, corpus_name, unlabelled=config.train.targets == "dimensions")
     config = config.model_copy(update={"split": config.split.model_copy(update={"judge_on": judge_on})})
     name = f"{found.name}-{protocol}-{config.network.network}{'' if judge_on == 'test' else '-validation'}"
     folder = out or Path("runs") / file_name(name)
@@ -296,7 +305,7 @@ def crossval(
     return code
 
 
-@takes_settings("spectrogram", "augment", "network", "train", "split", leave_out=_OTHER_SPLITS)
+@takes_settings("spectrogram", "augment", "network", "train", "split", leave_out=_OTHER_SPLITS, complete=COMPLETERS)
 def crosscorpus(
     corpora: CorpusPaths,
     config: RunConfig,
@@ -326,6 +335,10 @@ def crosscorpus(
     json: Json = False,
 ) -> int:
     """Train on each corpus and judge on every other, on the labels that both have."""
+    if config.train.targets != "classes":
+        raise SettingsError(
+            f"targets is {config.train.targets}; corpora are judged on one another by their labels only"
+        )
     chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
     prepare_training("crosscorpus")
     trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
