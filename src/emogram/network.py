@@ -19,6 +19,8 @@ layers, ops, regularizers = keras.layers, keras.ops, keras.regularizers
 
 Tensor = Any  # a symbolic Keras tensor; Keras ships no types
 
+ANSWER_LAYER = "probabilities"  # the last one
+
 MIN_BASELINE_SIZE = 22  # three times a convolution without padding and pooling leave one of it
 
 
@@ -175,7 +177,7 @@ def _baseline_head(x: Tensor, config: NetworkConfig) -> Tensor:
 def _answer(x: Tensor, n_labels: int, config: NetworkConfig) -> Tensor:
     # Single precision whatever the rest computes in: a softmax in half precision loses the small probabilities.
     return layers.Dense(
-        n_labels, activation="softmax", kernel_regularizer=_penalty(config.l2), dtype="float32", name="probabilities"
+        n_labels, activation="softmax", kernel_regularizer=_penalty(config.l2), dtype="float32", name=ANSWER_LAYER
     )(x)
 
 

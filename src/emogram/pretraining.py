@@ -1,22 +1,40 @@
-"""The weights of a trained model -> where another training starts."""
+"""The weights of a trained model -> where another training starts, and which of them it leaves alone."""
 
 from __future__ import annotations
 
 from emogram.backend import keras
-from emogram.bundle import Bundle
+from emogram.bundle import KERAS_FILE, Bundle
+from emogram.config import TrainConfig
 from emogram.errors import ModelError
+from emogram.network import ANSWER_LAYER
+from emogram.rebuilt import rebuild_network
 from emogram.saved_network import load_network
 
-ANSWER_LAYER = "probabilities"
 
-
-def take_over(bundle: Bundle, network: keras.Model, labels: tuple[str, ...]) -> None:
+def take_over(
+    bundle: Bundle, network: keras.Model, labels: tuple[str, ...], *, normalization_stays: bool = False
+) -> None:
     """Give a new network the weights of a trained one; of the last layer those of labels that both know.
+
+    Args:
+        bundle: The model. One that comes without `best.keras` is rebuilt from its ONNX file, see `rebuilt`, which keeps
+            no statistics of the normalisation.
+        network: The network.
+        labels: Its labels.
+        normalization_stays: Whether training will leave its normalisation as it is, so that nothing lacks these.
 
     Raises:
         ModelError: The model holds no network to train on, or one of another structure.
     """
-    trained = load_network(bundle)
+    if KERAS_FILE in bundle.hashes:
+        trained = load_network(bundle)
+    elif normalization_stays:
+        trained = rebuild_network(bundle)
+    else:
+        raise ModelError(
+            f"{bundle.folder}: has no {KERAS_FILE}, and the statistics of its normalisation are not in the rest; say "
+            "--freeze-normalization to go on without them, or start from the folder as its training wrote it"
+        )
     pairs = list(zip(network.layers, trained.layers, strict=False))
     if len(network.layers) != len(trained.layers) or any(_shapes(a) != _shapes(b) for a, b in pairs[:-1]):
         raise ModelError(
@@ -33,6 +51,16 @@ def take_over(bundle: Bundle, network: keras.Model, labels: tuple[str, ...]) -> 
             for mine, theirs in zip(new, old, strict=True):
                 mine[..., place] = theirs[..., bundle.info.labels.index(label)]
     answer.set_weights(new)
+
+
+def leave_alone(network: keras.Model, settings: TrainConfig) -> None:
+    """Take from training what is to stay as the model to start from has it; to be called before `compile`."""
+    for layer in network.layers:
+        in_trunk = layer.name != ANSWER_LAYER
+        if (in_trunk and settings.trunk_rate == 0.0) or (
+            settings.freeze_normalization and isinstance(layer, keras.layers.BatchNormalization)
+        ):
+            layer.trainable = False
 
 
 def _shapes(layer: keras.layers.Layer) -> list[tuple[int, ...]]:

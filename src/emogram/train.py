@@ -53,7 +53,7 @@ from emogram.losses import PossibleCrossentropy
 from emogram.network import InputShapes, adapt_features, build_network
 from emogram.optimizers import make_optimizer
 from emogram.pictures import read_picture_config
-from emogram.pretraining import take_over
+from emogram.pretraining import leave_alone, take_over
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
 from emogram.resuming import Save, describe_training, fit_on, refuse_another, refuse_other_settings, reopen
@@ -232,7 +232,8 @@ def fit(
     shapes = input_shapes(config.spectrogram)
     twin = build_network(shapes, len(dataset.labels), config.network)
     if lineage.start is not None:
-        take_over(lineage.start, twin, dataset.labels)
+        stays = settings.freeze_normalization or settings.trunk_rate == 0.0
+        take_over(lineage.start, twin, dataset.labels, normalization_stays=stays)
     batches = TrainingBatches(
         dataset,
         split.train,
@@ -250,6 +251,7 @@ def fit(
         network.set_weights(twin.get_weights())
         if found:  # the layer keeps a copy of what it learnt, which set_weights does not renew
             adapt_features(network, np.stack(found))
+        leave_alone(network, settings)
         network.compile(
             optimizer=make_optimizer(settings, steps_per_epoch=len(batches), precision=precision),
             loss=PossibleCrossentropy(label_smoothing=settings.label_smoothing),

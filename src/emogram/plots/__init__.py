@@ -30,7 +30,9 @@ from emogram.plots.confidence import draw_reliability, draw_risk_coverage, relia
 from emogram.plots.explanations import draw_explanation, explanation
 from emogram.plots.recordings import draw_timeline, timeline
 from emogram.plots.reports import (
+    before_after,
     confusion_matrix,
+    draw_before_after,
     draw_confusion_matrix,
     draw_per_class_accuracy,
     draw_per_group,
@@ -51,12 +53,14 @@ __all__ = [
     "PURPLE",
     "VERMILION",
     "History",
+    "before_after",
     "best_epoch",
     "class_balance",
     "conditions",
     "confusion_matrix",
     "corpus_pairs",
     "differences",
+    "draw_before_after",
     "draw_class_balance",
     "draw_conditions",
     "draw_confusion_matrix",
