@@ -206,7 +206,7 @@ def _what_it_is(info: ModelInfo) -> str:
         with_features = " and acoustic features of the whole utterance" if info.spectrogram.utterance_features else ""
         takes = f"one utterance of speech as a {shown} at {info.spectrogram.sample_rate} Hz{with_features}"
     made = f", made on {info.created}" if info.created else ""
-    start = f" Its training started from `{info.init.model_id}` (sha256 {info.init.sha256})." if info.init else ""
+    start = f" Fine-tuned from `{info.init.model_id}` (sha256 {info.init.sha256})." if info.init else ""
     form = info.network.get("convolutions")  # `ship` writes it
     computes = f" Its convolutions compute in {form}." if form else ""
     return (

@@ -82,8 +82,7 @@ def compare_before_after(before: Predictions, after: Predictions, *, seed: int =
     known = [label for label in after.labels if label in before.labels]
     sets = [before, after]
     if len(known) < len(before.labels) and len(known) > 1:
-        narrow = restrict(before.probabilities, before.labels, known)
-        sets.append(dataclasses.replace(before, labels=tuple(known), probabilities=narrow))
+        sets.append(among(before, known))
     matched, _ = on_shared_clips(sets)
     clips, targets, labels = matched[0].clips, matched[0].targets(), matched[0].labels
     speakers = metrics.speaker_names(clips)
@@ -137,13 +136,7 @@ def _says(n_clips: int, n_speakers: int) -> str:
     return f"{words} of {counted(n_speakers, 'voice')}, and say nothing of others"
 
 
-def both_know(before: Predictions, after: Predictions, labels: Sequence[str]) -> tuple[Predictions, Predictions]:
-    """Return two sets of predictions on the clips of some labels that both know, among these labels alone."""
-    return _only(before, labels), _only(after, labels)
-
-
-def _only(said: Predictions, labels: Sequence[str]) -> Predictions:
-    rows = said.rows([index for index, clip in enumerate(said.clips) if clip.label in labels])
-    return dataclasses.replace(
-        rows, labels=tuple(labels), probabilities=restrict(rows.probabilities, rows.labels, labels)
-    )
+def among(said: Predictions, labels: Sequence[str]) -> Predictions:
+    """Return predictions among some labels alone: what a softmax over them would have said."""
+    probabilities = restrict(said.probabilities, said.labels, labels)
+    return dataclasses.replace(said, labels=tuple(labels), probabilities=probabilities)

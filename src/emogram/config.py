@@ -415,7 +415,7 @@ FINETUNE: dict[str, dict[str, Any]] = {
         "epochs": 30,
         "batch_size": 16,
         "optimizer": "adamw",
-        "learning_rate": 2e-3,
+        "learning_rate": 5e-3,
         "weight_decay": 0.0,
         "trunk_rate": 0.1,
         "freeze_normalization": True,

@@ -13,7 +13,7 @@ import numpy as np
 
 from emogram import leaks, metrics, plots
 from emogram.bundle import CLIP_DIGITS, Bundle, ModelInfo, open_bundle
-from emogram.changes import AFTER, BEFORE, Change, both_know, compare_before_after
+from emogram.changes import AFTER, BEFORE, Change, among, compare_before_after
 from emogram.classifier import Classifier
 from emogram.config import FINETUNE, RunConfig, SplitConfig, run_config
 from emogram.corpora import Corpus, order_labels
@@ -130,44 +130,43 @@ def finetune(
     refuse_recordings(base, dataset, split)
     classifier = Classifier(base)
     held_out = dataset.select(split.test)
-    known = [label for label in dataset.labels if label in base.info.labels]
+    warnings = [*corpus.warnings, *split.warnings, *_heard(base, held_out)]
+    shared = [label for label in dataset.labels if label in base.info.labels]
     before = _said(classifier, held_out, name=BEFORE, protocol=split.protocol, progress=progress)
-    if len(known) > 1:
+    if len(shared) > 1:
         judge_seeds([before], out / BEFORE_FOLDER)
+    else:
+        warnings.append(f"the model knew {_names(shared)} of the labels here, so there is nothing to compare with")
+    kept_before = None
+    if keep is not None:
+        just_trained = dataset.select(np.concatenate([split.train, split.validation]))
+        kept_before, said = _to_keep(
+            classifier, keep, dataset.labels, just_trained, cache=cache, workers=workers, progress=progress
+        )
+        warnings += said
     interrupted = False
     if not (resume and is_finished(out, corpus, config)):
         trained = train(corpus, config, out, resume=resume, cache=cache, workers=workers, progress=progress)
         interrupted = trained.interrupted
     after = read_run(out, held_out.clips, dataset.labels)
-    change = compare_before_after(before, after) if len(known) > 1 else None
+    change = kept = None
     files = []
-    if change is not None:
+    if len(shared) > 1:
+        change = compare_before_after(before, after)
         files.append(out / PLOTS_FOLDER / "before_after.png")
-        plots.before_after(change.compared, change.after, files[0], title=_title(change))
-    warnings = [*corpus.warnings, *split.warnings, *_heard(base, held_out)]
-    lost = tuple(label for label in base.info.labels if label not in dataset.labels)
-    new = tuple(label for label in dataset.labels if label not in base.info.labels)
-    if change is None:
-        warnings.append(f"the model knew {_names(known)} of the labels here, so there is nothing to compare with")
-    kept = None
-    if keep is not None:
-        trained_on = dataset.select(np.concatenate([split.train, split.validation]))
-        sides, said = _kept(classifier, open_bundle(out), keep, trained_on, cache, workers, progress)
-        warnings += said
-        if sides is not None:
-            for each in sides:
-                judge_seeds([each], out / KEEP_FOLDER / each.name)
-            kept = compare_before_after(*sides)
-            files.append(out / PLOTS_FOLDER / "keep_before_after.png")
-            plots.before_after(kept.compared, kept.after, files[-1], title=f"{keep.name}: {_title(kept)}")
+        plots.before_after(change.compared, change.after, files[-1], title=_title(change))
+    if kept_before is not None:
+        kept = _still_known(kept_before, Classifier(open_bundle(out)), out / KEEP_FOLDER, progress=progress)
+        files.append(out / PLOTS_FOLDER / "keep_before_after.png")
+        plots.before_after(kept.compared, kept.after, files[-1], title=f"{kept_before.name}: {_title(kept)}")
     result = FinetuneResult(
         run=out,
         base=base.info.model_id,
         report=change.after if change else _report(after),
         change=change,
         kept=kept,
-        new_labels=new,
-        lost_labels=lost,
+        new_labels=tuple(label for label in dataset.labels if label not in base.info.labels),
+        lost_labels=tuple(label for label in base.info.labels if label not in dataset.labels),
         failed=dataset.failed,
         warnings=tuple(dict.fromkeys(warnings)),
         files=tuple(files),
@@ -258,28 +257,57 @@ def _heard(base: Bundle, held_out: Dataset) -> list[str]:
     return [str(leak) for leak in leaks.heard_speakers(speakers, base.info.heard("train", "validation"))]
 
 
-def _kept(
-    before: Classifier,
-    after: Bundle,
+@dataclass(frozen=True)
+class _Kept:
+    """A corpus that is not to be forgotten.
+
+    Attributes:
+        name: Its name.
+        clips: Those that judge, of labels that the model knows and will know.
+        before: What it says of them.
+    """
+
+    name: str
+    clips: Dataset
+    before: Predictions
+
+
+def _to_keep(
+    classifier: Classifier,
     corpus: Corpus,
-    trained_on: Dataset,
+    labels: Sequence[str],
+    just_trained: Dataset,
+    *,
     cache: Path | None,
     workers: int | None,
     progress: Progress,
-) -> tuple[tuple[Predictions, Predictions] | None, list[str]]:
-    """Return what a model says before and after of a corpus that it is not to forget, and what must be said of that.
+) -> tuple[_Kept | None, list[str]]:
+    """Return what tells how much is forgotten, None where nothing can, and what must be said of it.
+
+    Args:
+        classifier: The model before.
+        corpus: What is not to be forgotten.
+        labels: Those that the new model will know.
+        just_trained: What it is going to learn from.
+        cache: As of `finetune`.
+        workers: Likewise.
+        progress: Likewise.
 
     Raises:
-        CorpusError: Clips of it have just been trained on.
+        CorpusError: Clips are to be trained on as well.
     """
-    info = before.info
+    info = classifier.info
     dataset = load_dataset(
         corpus, input_settings(info, corpus), labels=info.labels, cache=cache, workers=workers, progress=progress
     )
     part, indices = _set_aside(dataset, info)
-    clips = dataset.select(indices)
+    shared = [label for label in info.labels if label in labels]
+    judging = np.asarray([index for index in indices if dataset.clips[index].label in shared], dtype=np.intp)
+    if len(shared) < 2 or not len(judging):
+        return None, [f"{corpus.name}: the new model knows {_names(shared)} of its labels, too few to judge it by"]
+    clips = dataset.select(judging)
     contents = [sample.content for sample in clips.samples]
-    now = {"train": frozenset(sample.content for sample in trained_on.samples)}
+    now = {"train": frozenset(sample.content for sample in just_trained.samples)}
     for leak in leaks.heard_recordings(clips.clips, contents, now):
         raise CorpusError(
             f"{corpus.root}: {leak.found} just now, so they cannot tell what was forgotten; leave them out of the "
@@ -287,21 +315,24 @@ def _kept(
         )
     found = leaks.heard_speakers([f"{clip.corpus}/{clip.speaker}" for clip in clips.clips], info.heard("train"))
     found += leaks.heard_recordings(
-        clips.clips, [content[:CLIP_DIGITS] for content in contents], before.bundle.known_clips() or {}
+        clips.clips, [content[:CLIP_DIGITS] for content in contents], classifier.bundle.known_clips() or {}
     )
     warnings = [f"{corpus.name}, before: {leak.found}" for leak in found]
-    shared = [label for label in info.labels if label in after.info.labels]
-    n_shared = sum(clip.label in shared for clip in clips.clips)
-    if len(shared) < 2 or not n_shared:
-        return None, [*warnings, f"{corpus.name}: the new model knows {_names(shared)} of its labels, nothing to judge"]
-    if n_shared < len(clips):
-        warnings.append(f"{corpus.name}: {len(clips) - n_shared} clips of labels that the new model lost are left out")
-    protocol = f"{part} clips of {corpus.name}, which was not to be forgotten"
-    sides = [
-        _said(each, clips, name=name, protocol=protocol, progress=progress)
-        for name, each in ((BEFORE, before), (AFTER, Classifier(after)))
-    ]
-    return both_know(sides[0], sides[1], shared), warnings
+    if len(judging) < len(indices):
+        n_lost = len(indices) - len(judging)
+        warnings.append(f"{corpus.name}: {n_lost} clips of labels that the new model does not know are left out")
+    protocol = f"{part} clips of {corpus.name}, which is not to be forgotten"
+    said = among(_said(classifier, clips, name=BEFORE, protocol=protocol, progress=progress), shared)
+    return _Kept(corpus.name, clips, said), warnings
+
+
+def _still_known(kept: _Kept, classifier: Classifier, out: Path, *, progress: Progress) -> Change:
+    """Judge the new model on what is not to be forgotten, and write down both sides."""
+    said = _said(classifier, kept.clips, name=AFTER, protocol=kept.before.protocol, progress=progress)
+    after = among(said, kept.before.labels)
+    for each in (kept.before, after):
+        judge_seeds([each], out / each.name)
+    return compare_before_after(kept.before, after)
 
 
 def _set_aside(dataset: Dataset, info: ModelInfo) -> tuple[str, Indices]:

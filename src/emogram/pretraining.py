@@ -26,14 +26,12 @@ def take_over(
     Raises:
         ModelError: The model holds no network to train on, or one of another structure.
     """
-    if KERAS_FILE in bundle.hashes:
-        trained = load_network(bundle)
-    elif normalization_stays:
-        trained = rebuild_network(bundle)
-    else:
+    trained = load_network(bundle) if KERAS_FILE in bundle.hashes else rebuild_network(bundle)
+    if not normalization_stays and _without_statistics(trained):
         raise ModelError(
-            f"{bundle.folder}: has no {KERAS_FILE}, and the statistics of its normalisation are not in the rest; say "
-            "--freeze-normalization to go on without them, or start from the folder as its training wrote it"
+            f"{bundle.folder}: the means and variances of its normalisation were folded away when it was made to ship, "
+            "so training cannot go on from them; say --freeze-normalization, or start from a folder as `emogram train` "
+            "wrote it"
         )
     pairs = list(zip(network.layers, trained.layers, strict=False))
     if len(network.layers) != len(trained.layers) or any(_shapes(a) != _shapes(b) for a, b in pairs[:-1]):
@@ -61,6 +59,12 @@ def leave_alone(network: keras.Model, settings: TrainConfig) -> None:
             settings.freeze_normalization and isinstance(layer, keras.layers.BatchNormalization)
         ):
             layer.trainable = False
+
+
+def _without_statistics(network: keras.Model) -> bool:
+    """Tell whether a network, or one that it was trained on from, was rebuilt: then all means are 0 to the bit."""
+    found = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    return bool(found) and all(not keras.ops.convert_to_numpy(layer.moving_mean).any() for layer in found)
 
 
 def _shapes(layer: keras.layers.Layer) -> list[tuple[int, ...]]:

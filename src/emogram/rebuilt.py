@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from emogram.backend import keras
 from emogram.bundle import ONNX_FILE, Bundle
-from emogram.errors import ModelError
+from emogram.errors import ModelError, SettingsError
 from emogram.export import MAX_DIFFERENCE, Inputs, greatest_difference
 from emogram.features import N_FEATURES
 from emogram.lineage import network_of
@@ -54,14 +54,14 @@ def rebuild_network(bundle: Bundle) -> keras.Model:
     n_features = N_FEATURES if "features" in info.inputs else 0
     height, width, n_channels = info.input_shape
     assert width is not None and n_channels is not None, "only the frames may be of any number"
-    network = build_network(
-        InputShapes((height, width, n_channels), n_features, bands), len(info.labels), network_of(bundle)
-    )
     content = without_int8(bundle.read(ONNX_FILE), name=str(bundle.folder))
     try:
+        network = build_network(
+            InputShapes((height, width, n_channels), n_features, bands), len(info.labels), network_of(bundle)
+        )
         _give_weights(network, list(_steps(content)))
         difference = greatest_difference(network, content, _tried(info.input_shape, n_features))
-    except (ValueError, IndexError, KeyError) as error:
+    except (SettingsError, ValueError, IndexError, KeyError) as error:
         raise _refused(bundle, " ".join(str(error).split())[:200]) from None
     if not difference <= MAX_DIFFERENCE:
         raise _refused(bundle, f"what was found answers otherwise, by {difference:.2g} in probability")
