@@ -172,9 +172,8 @@ def test_before_is_what_evaluate_says_and_a_learning_rate_of_nothing_changes_not
     config = settings(epochs=1, learning_rate=1e-20)
     result = finetune(tiny_run.run, corpus, tmp_path / "run", config=config, workers=1)
     judges = dataclasses.replace(corpus, clips=tuple(held_out(result, corpus)))
-    assert f"{len(judges.clips)} of {len(judges.clips)} clips are of speakers that this model" in " ".join(
-        result.warnings
-    )
+    n = len(judges.clips)
+    assert f"{n} of {n} clips are of speakers that this model was trained on" in " ".join(result.warnings)
 
     alone = evaluate(tiny_run.run, judges, tmp_path / "alone", workers=1).report
     assert result.change.before.labels == alone.labels == ("angry", "calm", "happy", "sad")
@@ -282,7 +281,7 @@ def test_too_few_clips_of_a_label_are_refused(tiny_run, one_voice, tmp_path):
         finetune(tiny_run.run, corpus, tmp_path, config=settings(), workers=1)
     with pytest.raises(
         CorpusError,
-        match=r"of angry \(6\), happy \(6\), bored \(6\); clips_per_label is 6, which must be at least 4 and leave some",
+        match=r"of angry \(6\), happy \(6\), bored \(6\); clips_per_label is 6, which must be at least 4 and leave",
     ):
         finetune(tiny_run.run, one_voice, tmp_path, config=settings(split={"clips_per_label": 6}), workers=1)
 
@@ -296,7 +295,7 @@ def test_recordings_that_the_model_knows_do_not_judge_under_another_name(tiny_ru
 
 def test_voices_that_the_model_heard_do_not_judge_by_speaker(tiny_run, voices_corpus, tmp_path):
     split = {"validation_speakers": ["synthetic04"], "test_speakers": ["synthetic01"]}
-    with pytest.raises(CorpusError, match="were trained on|has heard synthetic-voices/synthetic01"):
+    with pytest.raises(CorpusError, match="of the test part, 8 of 8 clips were trained on"):
         finetune(tiny_run.run, voices_corpus, tmp_path, config=settings(split=split), workers=1)
 
 

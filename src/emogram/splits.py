@@ -290,7 +290,8 @@ def _by_clip(dataset: Dataset, config: SplitConfig) -> Split:
     part = np.full(len(dataset), "train", dtype=object)
     part[by_speaker.test] = "test"
     scarce = []
-    for target, label in enumerate(dataset.labels):
+    for target in np.unique(dataset.targets):  # corpora that only train may have labels of their own
+        label = dataset.labels[target]
         indices = [index for index in by_speaker.train if dataset.targets[index] == target]
         recordings = [str(name) for name in rng.permutation(list(dict.fromkeys(contents[index] for index in indices)))]
         n = len(recordings)
