@@ -16,7 +16,7 @@ from emogram.checkpoints import Checkpoints
 from emogram.classifier import Classifier
 from emogram.cli import run
 from emogram.config import FINETUNE, SpectrogramConfig, run_config
-from emogram.corpora import find_corpus
+from emogram.corpora import find_corpus, join_corpora
 from emogram.dataset import load_dataset
 from emogram.errors import CorpusError, ModelError, SettingsError
 from emogram.evaluate import evaluate
@@ -318,6 +318,13 @@ def test_holding_back_needs_a_model_to_start_from(voices_corpus, settings_of, tm
 def test_speakers_who_are_not_there_are_named_with_those_who_are(new_corpus):
     with pytest.raises(SettingsError, match="no clips of the speakers me; the corpus has synthetic05, synthetic06"):
         only_speakers(new_corpus, ["me", "synthetic05"])
+
+
+def test_choosing_a_speaker_leaves_corpora_that_only_train(new_corpus, voices_corpus):
+    joined = join_corpora([new_corpus], also=[voices_corpus])
+    chosen = only_speakers(joined, ["synthetic06"])
+    assert [c for c in chosen.clips if c.corpus != "new"] == list(voices_corpus.clips)
+    assert {c.speaker for c in chosen.clips if c.corpus == "new"} == {"synthetic06"}
 
 
 # ---------------------------------------------------------------- the command

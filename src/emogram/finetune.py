@@ -214,17 +214,19 @@ def _parting(corpus: Corpus, config: RunConfig) -> dict[str, Any]:
 
 
 def only_speakers(corpus: Corpus, names: Sequence[str]) -> Corpus:
-    """Return the clips of some speakers of a corpus.
+    """Return a corpus with the clips of some speakers alone, beside those of corpora that only train.
 
     Raises:
         SettingsError: The corpus has none of one of them.
     """
-    voices = dict(zip(speakers_of(corpus.clips), corpus.clips, strict=True))
+    free = [clip for clip in corpus.clips if clip.corpus not in corpus.training_only]
+    voices = speakers_of(free)
     missing = [name for name in names if name not in voices]
     if missing:
-        known = ", ".join(sorted(str(name) for name in voices if name is not None)) or "none"
+        known = ", ".join(sorted({str(name) for name in voices if name is not None})) or "none"
         raise SettingsError(f"no clips of the speakers {', '.join(missing)}; the corpus has {known}")
-    chosen = [clip for clip, name in zip(corpus.clips, speakers_of(corpus.clips), strict=True) if name in names]
+    others = [clip for clip in corpus.clips if clip.corpus in corpus.training_only]
+    chosen = [clip for clip, name in zip(free, voices, strict=True) if name in names] + others
     return dataclasses.replace(corpus, clips=tuple(chosen), labels=order_labels({str(clip.label) for clip in chosen}))
 
 
