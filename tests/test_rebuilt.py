@@ -89,7 +89,7 @@ def test_without_int8_a_file_stays_what_it_computes(bundle_of):
 
 
 def test_the_model_that_ships_can_be_trained_on(voices_dataset):
-    """Its network answers nearly as its int8 file, which rounds what it computes as well."""
+    """Its network answers as its file does, or nearly so where that is in int8 and rounds what it computes as well."""
     bundle = open_bundle(SHIPPED)
     assert KERAS_FILE not in bundle.hashes
     classifier, rebuilt = Classifier(bundle), rebuild_network(bundle)

@@ -183,9 +183,10 @@ def test_markdown_of_strangers_stays_text():
     assert re.findall(r"<(?!/?(?:a|h1|p|ul|li|code|pre|strong|div|table|thead|tbody|tr|th|td)\b)[^>]*>", html) == []
     assert html.count("<a ") == 1
     assert "secret" not in html and "<strong>bold</strong>" in html and "<code>&lt;i&gt;</code>" in html
-    assert "<td>1 | 2</td><td>&lt;u&gt;</td>" in html and "&lt;pre&gt; **no**" in html
-    good = to_html("see [x](https://example.org/a?b=1&c=2)")
-    assert good == '<p>see <a href="https://example.org/a?b=1&amp;c=2" rel="noreferrer">x</a></p>'
+    assert "<td>1 | 2</td>\n<td>&lt;u&gt;</td>" in html and "&lt;pre&gt; **no**" in html
+    good = to_html("see [x](https://example.org/a?b=1&c=2) ![p](https://example.org/p.png)")
+    assert good.startswith('<p>see <a href="https://example.org/a?b=1&amp;c=2" rel="noreferrer">x</a> ')
+    assert "<img" not in good, "nothing is fetched from elsewhere"
 
 
 # ------------------------------------------------------------------------------------------------------- with a browser
