@@ -209,12 +209,13 @@ def _what_it_is(info: ModelInfo) -> str:
         with_features = " and acoustic features of the whole utterance" if info.spectrogram.utterance_features else ""
         takes = f"one utterance of speech as a {shown} at {info.spectrogram.sample_rate} Hz{with_features}"
     made = f", made on {info.created}" if info.created else ""
+    start = f" Fine-tuned from `{info.init.model_id}` (sha256 {info.init.sha256})." if info.init else ""
     form = info.network.get("convolutions")  # `ship` writes it
     computes = f" Its convolutions compute in {form}." if form else ""
     return (
         f"A convolutional network (`{info.network['name']}`) that takes {takes} and gives {_gives(info)}. "
         f"Trained with emogram {info.package_version}{made}, seed {info.seed}."
-        f"{computes}"
+        f"{start}{computes}"
     )
 
 

@@ -315,6 +315,18 @@ class TrainConfig(Settings):
     optimizer: Literal["adam", "adamw", "muon", "sgd"] = Field("muon", description="Optimizer.")
     learning_rate: float = Field(5e-3, gt=0.0, le=10.0, description="Highest learning rate.")
     weight_decay: float = Field(0.02, ge=0.0, le=1.0, description="Decoupled weight decay, of adamw and muon.")
+    trunk_rate: float = Field(
+        1.0,
+        ge=0.0,
+        le=1.0,
+        description="Learning rate of all layers but the last, as a share of its own; 0 freezes them. Needs a model to "
+        "start from.",
+    )
+    freeze_normalization: bool = Field(
+        False,
+        description="Leave batch normalisation as the model to start from has it: a few clips say little of means and "
+        "variances.",
+    )
     schedule: Literal["cosine", "plateau", "constant"] = Field(
         "cosine", description="Warm-up with cosine decay, ReduceLROnPlateau on validation loss, or neither."
     )
@@ -373,8 +385,13 @@ class TrainConfig(Settings):
 class SplitConfig(Settings):
     """Which clips train, which choose the model, and which judge it."""
 
-    split: Literal["auto", "speaker", "random"] = Field(
-        "auto", description="Part by speakers, or at random; auto: by speakers where they are known."
+    split: Literal["auto", "speaker", "random", "clip"] = Field(
+        "auto",
+        description="Part by speakers, or at random; auto: by speakers where they are known. clip: by clip within each "
+        "label, the same voices in all parts.",
+    )
+    clips_per_label: int = Field(
+        0, ge=0, description="Of split clip: so many clips of each label train and choose, all others judge; 0: shares."
     )
     protocol: str | None = Field(None, description="A named protocol: ravdess-si5 or random80.")
     fold: int = Field(0, ge=0, description="Fold of the protocol.")
@@ -440,6 +457,23 @@ RECIPES["baseline-features"] = {
     "spectrogram": {**RECIPES["baseline"]["spectrogram"], "utterance_features": True},
     "augment": {**RECIPES["baseline"]["augment"], "mixup_alpha": 0.2},
     "train": {**RECIPES["baseline"]["train"], "label_smoothing": 0.3},
+}
+
+# What a training starts with that goes on from a trained model with few clips: `emogram finetune`.
+FINETUNE: dict[str, dict[str, Any]] = {
+    "train": {
+        "epochs": 30,
+        "batch_size": 16,
+        "optimizer": "adamw",
+        "learning_rate": 5e-3,
+        "weight_decay": 0.0,
+        "trunk_rate": 0.1,
+        "freeze_normalization": True,
+        "warmup_epochs": 1.0,
+        "early_stop_patience": 8,
+        "label_smoothing": 0.0,
+    },
+    "split": {"validation_share": 0.2},
 }
 
 

@@ -43,6 +43,7 @@ from emogram.records import (
 
 if TYPE_CHECKING:  # an error line must not wait for what these import
     from emogram.archive import ArchiveStatus
+    from emogram.changes import Change
     from emogram.compare import Comparison
     from emogram.corpora.describe import Description, Problem
     from emogram.deploy import Deployed
@@ -78,6 +79,11 @@ _METRICS = {
 }
 _PERCENT_METRICS = {"uar", "accuracy", "macro_f1", "uar_gender_gap", "unsure_share", "answered_error"}
 _FEW_GROUPS = 4
+_VERDICTS = {
+    "better": "better than before",
+    "worse": "worse than before",
+    "cannot tell": "cannot tell whether better or worse: the interval of the difference in UAR holds 0",
+}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -343,6 +349,33 @@ def comparison_view(comparison: Comparison) -> RenderableType:
             f"{each.first if each.value > 0 else each.second} is better" if each.told_apart else "not told apart",
         )
     return Group(Text(comparison.says, style="italic"), Text(), models, Text(), pairs)
+
+
+def change_view(change: Change, *, title: str) -> RenderableType:
+    """Return what a model was worth before and after, each label's recall among it, and whether it became better."""
+    columns = [change.before, *([change.narrowed] if change.narrowed else []), change.after]
+    words = ["before", *(["before, of these labels"] if change.narrowed else []), "after"]
+    table = _table("metric", *((word, "right") for word in words), ("change", "right"), "95 % interval")
+    for each in change.differences:
+        scale, decimals = (1.0, 3) if each.metric == "ece" else (100.0, 1)
+        value, low, high = (f"{scale * one:+.{decimals}f}" for one in (each.value, each.low, each.high))
+        figures = (_figure(each.metric)(report.metrics[each.metric]) for report in columns)
+        style = "bold" if each.metric == "uar" else None
+        table.add_row(_METRICS[each.metric], *figures, value, f"{low} to {high}", style=style)
+    for label in change.after.labels:
+        recalls = [report.per_class[label] for report in columns]
+        if recalls[0]["support"]:
+            difference = recalls[-1]["recall"] - change.compared.per_class[label]["recall"]
+            name = Text("recall of ") + _emotion(label) + Text(f" ({recalls[0]['support']:.0f} clips)")
+            table.add_row(name, *(percent(one["recall"]) for one in recalls), f"{100 * difference:+.1f}", "")
+    return Group(
+        Text(title, style="bold"),
+        Text(f"{change.after.metrics['n_clips']:,.0f} clips; {change.says}", style="italic"),
+        Text(),
+        table,
+        Text(),
+        Text(_VERDICTS[change.verdict], style="bold"),
+    )
 
 
 def _figure(metric: str) -> Callable[[float], str]:

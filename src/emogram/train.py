@@ -57,7 +57,7 @@ from emogram.metrics import DimensionValues
 from emogram.network import InputShapes, adapt_features, build_network
 from emogram.optimizers import make_optimizer
 from emogram.pictures import read_picture_config
-from emogram.pretraining import take_over
+from emogram.pretraining import leave_alone, take_over
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
 from emogram.resuming import Save, describe_training, fit_on, refuse_another, refuse_other_settings, reopen
@@ -298,7 +298,8 @@ def fit(
     build = partial(build_network, shapes, heads.n_labels, config.network, n_dimensions=heads.n_dimensions)
     twin = build()
     if lineage.start is not None:
-        take_over(lineage.start, twin, dataset.labels, dataset.dimensions)
+        stays = settings.freeze_normalization or settings.trunk_rate == 0.0
+        take_over(lineage.start, twin, dataset.labels, dataset.dimensions, normalization_stays=stays)
     batches = TrainingBatches(
         dataset,
         split.train,
@@ -317,6 +318,7 @@ def fit(
         network.set_weights(twin.get_weights())
         if found:  # the layer keeps a copy of what it learnt, which set_weights does not renew
             adapt_features(network, np.stack(found))
+        leave_alone(network, settings)
         network.compile(
             optimizer=make_optimizer(settings, steps_per_epoch=len(batches), precision=precision),
             loss=training_loss(

@@ -88,6 +88,14 @@ Shifts = Annotated[
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; by default a new one below runs/.")]
+RunName = Annotated[str | None, typer.Option("--name", help="Name of the run folder below runs/.", show_default=False)]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with the training in the run folder that was interrupted, to the same model as without.",
+    ),
+]
 Seeds = Annotated[
     str | None, typer.Option(metavar="N,N,...", help="Train once with each seed; by default --seed alone.")
 ]

@@ -24,6 +24,8 @@ from emogram.cli.options import (
     MlflowUri,
     NoCache,
     Overwrite,
+    Resume,
+    RunName,
     Seeds,
     Tensorboard,
     Wandb,
@@ -36,11 +38,13 @@ from emogram.cli.shared import (
     file_name,
     find,
     find_all,
+    is_begun,
     new_folder,
     notes,
     prepare_training,
     print_json,
     rich_progress,
+    run_named,
     seeds_dict,
     show_report,
     show_seeds,
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
 # Settings of splits that mean nothing where corpora are judged on one another.
 _OTHER_SPLITS = (
     "split",
+    "clips_per_label",
     "protocol",
     "fold",
     "validation_speakers",
@@ -143,14 +148,8 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The run folder; by default runs/CORPUS-NETWORK-TIME.", show_default=False)
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run folder below runs/.", show_default=False)] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on with the training in the run folder that was interrupted, to the same model as without.",
-        ),
-    ] = False,
+    name: RunName = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
     corpus_name: CorpusName = None,
     cache: Cache = None,
@@ -163,25 +162,14 @@ def train(
     json: Json = False,
 ) -> int:
     """Train a network on a corpus or several, judge it, and save the model with its plots."""
-    if out is not None and name is not None:
-        raise SettingsError("both --out and --name say where the run goes; give one of them")
-    named = Path("runs") / name if name else out
-    if resume and overwrite:
-        raise SettingsError("--resume goes on with a training and --overwrite begins anew; give one of them")
-    if resume and named is None:
-        raise SettingsError("--resume goes on with a training that --out or --name names; give one of them")
+    named = run_named(out, name, resume=resume, overwrite=overwrite)
     prepare_training("training")
     trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
     found = find_all(corpora, also, corpus_name, unlabelled=config.train.targets == "dimensions")
     from emogram import console
-    from emogram.checkpoints import is_unfinished
     from emogram.train import train as train_model
 
-    begun = named is not None and is_unfinished(named)
-    if begun and not (resume or overwrite):
-        raise SettingsError(
-            f"{named}: holds a training that was interrupted; go on with it by --resume, or begin anew by --overwrite"
-        )
+    begun = is_begun(named, resume=resume, overwrite=overwrite)
     if resume and named is not None and not begun:
         from emogram.train import is_finished
 

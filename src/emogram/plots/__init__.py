@@ -31,7 +31,9 @@ from emogram.plots.dimensions import dimensions, draw_dimensions, draw_train_val
 from emogram.plots.explanations import draw_explanation, explanation
 from emogram.plots.recordings import draw_timeline, timeline
 from emogram.plots.reports import (
+    before_after,
     confusion_matrix,
+    draw_before_after,
     draw_confusion_matrix,
     draw_per_class_accuracy,
     draw_per_group,
@@ -52,6 +54,7 @@ __all__ = [
     "PURPLE",
     "VERMILION",
     "History",
+    "before_after",
     "best_epoch",
     "class_balance",
     "conditions",
@@ -59,6 +62,7 @@ __all__ = [
     "corpus_pairs",
     "differences",
     "dimensions",
+    "draw_before_after",
     "draw_class_balance",
     "draw_conditions",
     "draw_confusion_matrix",
