@@ -31,6 +31,8 @@ ELSEWHERE = (
     "LICENSE",
     "CITATION.cff",
     "examples/README.md",
+    "notebooks/README.md",
+    *(f"notebooks/{path.name}" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))),
     "benchmarks/RESULTS.md",
     "benchmarks/cost-growth.png",
 )
@@ -43,6 +45,7 @@ _LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the commands, and pages that nobody has placed yet, into the navigation."""
+    assert config.nav is not None
     _replace(config.nav, COMMANDS, [COMMANDS + "index.md", *(f"{COMMANDS}{name}.md" for name in _commands())])
     placed = set(_pages_in(config.nav))
     found = (path.relative_to(config.docs_dir).as_posix() for path in sorted(Path(config.docs_dir).rglob("*.md")))

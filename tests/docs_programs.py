@@ -70,7 +70,7 @@ class Shell:
 
         Where it is not run, it may go into folders that are not there.
         """
-        forgiving = [] if run else ['cd() { builtin cd "$@" 2>/dev/null || true; }']
+        forgiving = [] if run else ['cd() { builtin cd "$@" 2>/dev/null || true; }; source() { :; }']
         self.record.write_bytes(b"")
         done = subprocess.run(
             ["/bin/bash", "-c", "\n".join(["set -e", *forgiving, *self.before, line])],
@@ -112,7 +112,7 @@ def _emogram(shell: Shell, program: str, arguments: list[str], run: bool) -> Non
     parse_emogram(arguments)
     if not run:
         return
-    if arguments[0] in NEVER_RUN:
+    if arguments[0] in NEVER_RUN and "--from" not in arguments:
         raise NotRunError(f"`emogram {arguments[0]}`, which {NEVER_RUN[arguments[0]]}")
     arguments = [shell.service.in_place(argument) for argument in arguments]
     out, err = io.StringIO(), io.StringIO()

@@ -37,7 +37,7 @@ def make_world(folder: Path) -> Path:
         encoding="utf-8",
     )
     (folder / "my.toml").write_text("[train]\nlearning_rate = 0.001\n", encoding="utf-8")
-    for name in ("MODEL", "runs/NAME", "runs/mine"):
+    for name in ("MODEL", "runs/mine"):
         tiny_bundle(folder / name / "model")
     _trained(folder)
     for name in ("recipes", "results", "examples", "requirements", "benchmarks", "tests"):
@@ -79,7 +79,7 @@ def _noises(folder: Path, labels: tuple[str, ...], speakers: tuple[str, ...], fi
 
 
 def _trained(folder: Path) -> None:
-    """Train a model on a corpus whose speakers are in no other, as runs/A, runs/B and runs/PRETRAINED."""
+    """Train a model on a corpus whose speakers are in no other, as runs/A, runs/B, runs/NAME and runs/PRETRAINED."""
     from emogram.train import train
 
     small = {name.removeprefix("EMOGRAM_").lower(): value for name, value in SMALL.items()}
@@ -89,7 +89,7 @@ def _trained(folder: Path) -> None:
     }
     corpus = find_corpus(folder / "TESS-LIKE")
     run = train(corpus, run_config(training), folder / "runs" / "A", workers=1).run
-    for name in ("B", "PRETRAINED"):
+    for name in ("B", "NAME", "PRETRAINED"):
         shutil.copytree(run, folder / "runs" / name)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from docs_blocks import PAGES, Block, blocks
+from docs_blocks import PAGES, ROOT, Block, blocks, blocks_in, spans
 from docs_programs import NotRunError, Shell, parse_emogram, query, run_python
 from docs_requests import RunningService
 from docs_world import SMALL, make_world
@@ -79,6 +79,9 @@ def shell(template: Path, service: RunningService, hub: None, tmp_path: Path, mo
     for client in (Client, AsyncClient):
         monkeypatch.setattr(client.__init__, "__defaults__", (service.url, None))
     return Shell(folder, tmp_path / "programs", service)
+
+
+OTHERS_OPTIONS = {"--no-deps"}  # of pip
 
 
 # ---------------------------------------------------------------- every block, by its language
@@ -178,3 +181,82 @@ def test_every_block_of_a_page_runs(page: str, shell: Shell) -> None:
     names: dict[str, Any] = {"emogram": emogram}
     for block in blocks(page):
         try_block(block, shell, names)
+
+
+# ---------------------------------------------------------------- commands and options in the text
+
+
+def emogram_options() -> set[str]:
+    """Return every option of every command."""
+    import typer
+
+    found: set[str] = set()
+    waiting: list[Any] = [typer.main.get_command(emogram.cli.app)]
+    while waiting:
+        command = waiting.pop()
+        waiting += getattr(command, "commands", {}).values()
+        for parameter in command.params:
+            found |= {*parameter.opts, *parameter.secondary_opts}
+    return found | {"--help", "-h"}
+
+
+def other_sources() -> str:
+    """Return the text in which options of other programs of the repository are made."""
+    files = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "torture").glob("*.py"), ROOT / "src/emogram/cli/entry.py"]
+    return "\n".join(path.read_text(encoding="utf-8") for path in files)
+
+
+@pytest.mark.parametrize("page", [*PAGES, "MODEL_CARD.md"])
+def test_commands_and_options_in_the_text_are_there(page: str) -> None:
+    options, elsewhere = emogram_options(), other_sources()
+    wrong = []
+    for where, text in spans(page):
+        try:
+            words = shlex.split(text)
+        except ValueError:  # no command line
+            continue
+        if words[:1] == ["emogram"] and not set(words) & {"...", "|"}:
+            try:
+                parse_emogram(words[1:], whole=False)
+            except Exception as error:
+                wrong.append(f"{where}: {error}")
+        elif text.startswith("--"):
+            flag = re.match(r"--[a-z0-9-]*", text)
+            if flag and flag[0] not in options and f'"{flag[0]}"' not in elsewhere and flag[0] not in OTHERS_OPTIONS:
+                wrong.append(f"{where}: no command has the option {flag[0]}")
+    assert not wrong, "\n".join(wrong)
+
+
+# ---------------------------------------------------------------- what is wrong is noticed
+
+WRONG = {
+    "an option": ("```sh\nemogram predict clip.wav --topk 2\n```", "No such option: --topk"),
+    "an option of what is not run": ("<!-- not run: why -->\n```sh\nemogram listen --devise 2\n```", "--devise"),
+    "a choice": ("<!-- not run: why -->\n```sh\nemogram train x --optimizer sdg\n```", "'sdg' is not one of"),
+    "a setting": ("<!-- not run: why -->\n```sh\nemogram train x --epochs 0\n```", "greater than or equal to 1"),
+    "a protocol": ("<!-- not run: why -->\n```sh\nemogram crossval x --protocol si6\n```", "si6"),
+    "a command": ("<!-- not run: why -->\n```sh\nemogram trian x\n```", "has no command 'trian'"),
+    "a file": ("```sh\nemogram predict nothing.wav\n```", "no such file"),
+    "a program": ("<!-- not run: why -->\n```sh\nffmpeg -i clip.wav\n```", "ffmpeg: command not found"),
+    "a command without a marker": ("```sh\ndocker run emogram\n```", "put a marker before it"),
+    "a marker of nothing": (
+        '<!-- not run "crossval": why -->\n```sh\nemogram doctor\n```',
+        "no command of the block has",
+    ),
+    "an extra": ("```sh\npip install 'emogram[trian]'\n```", "there is no extra"),
+    "a route": ("<!-- not run: why -->\n```sh\ncurl http://127.0.0.1:8000/v2/models\n```", "no GET /v2/models"),
+    "an option of a benchmark": ("<!-- not run: why -->\n```sh\npython -m benchmarks one-clip --tyni\n```", "refused"),
+    "Python": ('```python\nemogram.load("MODEL").guess("clip.wav")\n```', "no attribute 'guess'"),
+    "TOML": ("```toml\n[train]\nepoch = 3\n```", "epoch"),
+    "a language": ("```ruby\nputs 1\n```", "a block in 'ruby'"),
+    "no language": ("```\nemogram doctor\n```", "a block in ''"),
+    "a command in plain text": ("```text\nemogram doctor\n```", "commands in a block that is not said to have any"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_noticed(text: str, message: str, shell: Shell) -> None:
+    (block,) = blocks_in(text.splitlines(), "page.md")
+    with pytest.raises(pytest.fail.Exception, match=re.escape(message)) as failed:
+        try_block(block, shell, {"emogram": emogram})
+    assert str(failed.value).startswith("page.md:")
