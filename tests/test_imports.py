@@ -19,16 +19,16 @@ SOURCE = Path(emogram.__file__).parent
 
 # DESIGN.md, "The house": a module imports only from those that stand before it here.
 FLOORS = (
-    "errors", "config", "records", "files", "checkpoints", "progress", "parallel", "relay", "cluster", "engines",
-    "protocols", "watched", "audio", "fourier", "silero", "speech", "recordings", "turns", "degrade", "voices",
-    "periodicity", "spectrogram", "features", "corpora", "downloads", "pictures", "dataset", "leaks", "splits",
-    "copies", "joined", "balance", "augment", "backend", "devices", "losses", "network", "fused", "optimizers",
-    "batches", "metrics", "calibration", "adapt", "familiar", "overview", "plots", "remote", "bundle", "card", "hub",
-    "lineage", "saved_network", "pretraining", "classifier", "distillation", "windowing", "smoothing", "utterances",
-    "live", "timeline", "listening", "explanations", "writers", "predictions", "testing", "export", "onnx_front_end",
-    "litert", "deploy", "archive", "serve", "client", "callbacks", "resuming", "judging", "adapted", "train",
-    "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo", "settings", "doctor",
-    "console", "live_view", "cli", "__main__",
+    "errors", "nearby", "config", "records", "files", "checkpoints", "progress", "parallel", "relay", "cluster",
+    "engines", "protocols", "watched", "audio", "fourier", "silero", "speech", "recordings", "turns", "degrade",
+    "voices", "periodicity", "spectrogram", "features", "corpora", "downloads", "pictures", "dataset", "leaks",
+    "splits", "copies", "joined", "balance", "augment", "backend", "devices", "losses", "network", "fused",
+    "optimizers", "batches", "metrics", "calibration", "adapt", "familiar", "overview", "plots", "remote", "bundle",
+    "card", "hub", "lineage", "saved_network", "pretraining", "runtime", "classifier", "distillation", "windowing",
+    "smoothing", "utterances", "live", "timeline", "listening", "explanations", "writers", "predictions", "testing",
+    "export", "onnx_front_end", "litert", "deploy", "archive", "serve", "client", "callbacks", "resuming", "judging",
+    "adapted", "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo",
+    "settings", "versions", "extras", "doctor", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}

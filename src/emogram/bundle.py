@@ -21,6 +21,7 @@ from emogram import __version__
 from emogram.config import Settings, SpectrogramConfig
 from emogram.errors import ModelError, SettingsError
 from emogram.files import output_error, sha256_of, write_json, write_text
+from emogram.nearby import beside, nearest
 from emogram.remote import Address, cached, is_address
 
 FORMAT_VERSION = 1
@@ -315,7 +316,8 @@ def _find(path: Path) -> Path:
     if path.is_file():
         raise ModelError(f"{path}: is a file; a model is a folder, give the folder that holds {INFO_FILE}")
     if not path.is_dir():
-        raise ModelError(f"{path}: no such model folder; give a model folder or a run folder that holds model/")
+        meant = f" (did you mean '{SHIPPED}'?)" if nearest(str(path), [SHIPPED]) else beside(path)
+        raise ModelError(f"{path}: no such model folder{meant}; give a model folder or a run folder that holds model/")
     folder = path if (path / INFO_FILE).exists() or not (path / "model").is_dir() else path / "model"
     if (folder / SUMS_FILE).is_file():
         return folder

@@ -26,7 +26,7 @@ from emogram.records import Clip, Prediction
 from emogram.spectrogram import FloatArray
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from emogram.runtime import onnxruntime
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -395,7 +395,7 @@ def as_prediction(probabilities: npt.ArrayLike, labels: Sequence[str], threshold
 
 
 def _session(bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
-    import onnxruntime
+    from emogram.runtime import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -438,7 +438,9 @@ def _next(
 
 def _runtime_errors() -> tuple[type[Exception], ...]:
     """Return what ONNX Runtime raises; its classes have no base of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
+    from emogram.runtime import onnxruntime
+
+    state = onnxruntime.capi.onnxruntime_pybind11_state
 
     found = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]
     return (*found, ValueError)

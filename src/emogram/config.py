@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from emogram.errors import SettingsError
+from emogram.nearby import beside, nearest
 
 
 class Settings(BaseModel):
@@ -36,7 +37,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise SettingsError(_explain(error)) from None
+            raise SettingsError(_explain(error, cls)) from None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, nested as the classes are; None is left out since TOML has none."""
@@ -252,10 +253,14 @@ class AugmentConfig(Settings):
     hard_class_strength: float = Field(1.5, ge=0.0, le=10.0, description="How much stronger, for hard classes.")
 
 
+NETWORK_NAMES = ("emonet", "baseline", "baseline-features")
+"""The keys of `network.NETWORKS`, for those who must not wait until Keras is imported."""
+
+
 class NetworkConfig(Settings):
     """Which network, and how strongly it is held back from learning by heart."""
 
-    network: str = Field("emonet", description="Name of the network; see `emogram.network.NETWORKS`.")
+    network: str = Field("emonet", description=f"Name of the network: {', '.join(NETWORK_NAMES)}.")
     width: float = Field(1.0, gt=0.0, le=8.0, description="Multiplies the number of channels of every layer.")
     dropout: float = Field(0.4, ge=0.0, lt=1.0, description="Dropout before the answer.")
     block_dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout of whole channels inside the blocks.")
@@ -408,16 +413,27 @@ def run_config(values: Mapping[str, Mapping[str, Any]]) -> RunConfig:
     return RunConfig.from_dict(merged)
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     lines = []
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"]) or "settings"
         if item["type"] == "extra_forbidden":
-            lines.append(f"unknown setting '{where}'")
+            near = nearest(str(item["loc"][-1]), _names_of(kind))
+            lines.append(f"unknown setting '{where}'" + (f", did you mean '{near}'?" if near else ""))
         else:
             message = item["msg"].removeprefix("Value error, ")
             lines.append(f"{where}: {message}" + (f", found {item['input']!r}" if item["loc"] else ""))
     return "; ".join(lines)
+
+
+def _names_of(kind: type[BaseModel]) -> list[str]:
+    """Return the names of all settings of a class and of those inside it."""
+    names = []
+    for name, field in kind.model_fields.items():
+        names.append(name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names += _names_of(field.annotation)
+    return names
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -429,6 +445,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from None
+        meant = beside(path) if isinstance(error, FileNotFoundError) else ""
+        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}{meant}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not a TOML file: {error}") from None

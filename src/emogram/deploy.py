@@ -245,7 +245,7 @@ def _batch_of_one(waveform: Waveform, config: SpectrogramConfig) -> dict[str, Fl
 
 
 def _onnx_answer(content: bytes, target: str) -> Answer:
-    import onnxruntime
+    from emogram.runtime import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

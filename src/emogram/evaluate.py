@@ -17,6 +17,7 @@ from emogram.corpora import Corpus
 from emogram.dataset import Dataset, Indices, load_dataset
 from emogram.errors import CorpusError, ModelError, SettingsError
 from emogram.judging import Judgement, clip_probabilities, judge_clips, judge_seeds
+from emogram.nearby import unknown
 from emogram.predictions import averaged, in_one_order, read_predictions
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
@@ -79,7 +80,7 @@ def evaluate(
             speakers who are unknown.
     """
     if part not in PARTS:
-        raise SettingsError(f"part '{part}'; expected one of {', '.join(PARTS)}")
+        raise SettingsError(unknown("part", part, PARTS))
     bundle = open_bundle(model)
     classifier = Classifier(bundle, shifts=shifts)
     info = classifier.info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def export_onnx(network: keras.Model, path: Path, *, samples: Iterable[Inputs]) 
 
 def greatest_difference(network: keras.Model, content: bytes, samples: Iterable[Inputs]) -> float:
     """Return the greatest absolute difference of any probability between a network and its ONNX bytes."""
-    import onnxruntime
+    from emogram.runtime import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -101,7 +102,10 @@ def quantised(content: bytes, *, samples: Iterable[Inputs]) -> bytes:
         samples: Batches of model inputs, about a hundred clips of the training part, to take the ranges from.
     """
     import onnx
-    from onnxruntime import quantization
+
+    from emogram.runtime import onnxruntime
+
+    quantization: Any = importlib.import_module(f"{onnxruntime.__name__}.quantization")
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -216,7 +220,7 @@ def _export_elsewhere(network: keras.Model, file: Path) -> None:
 
 
 def _optimised(content: bytes) -> bytes:
-    import onnxruntime
+    from emogram.runtime import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -14,6 +14,7 @@ from typing import Any
 from emogram.backend import keras
 from emogram.config import NetworkConfig
 from emogram.errors import SettingsError
+from emogram.nearby import unknown
 
 layers, ops, regularizers = keras.layers, keras.ops, keras.regularizers
 
@@ -44,7 +45,7 @@ def build_network(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> 
         SettingsError: There is no such network, or it does not take such inputs.
     """
     if config.network not in NETWORKS:
-        raise SettingsError(f"unknown network '{config.network}'; expected one of {', '.join(NETWORKS)}")
+        raise SettingsError(unknown("network", config.network, NETWORKS))
     wants_features = config.network in TAKES_FEATURES
     if wants_features and not shapes.n_features:
         raise SettingsError(f"network '{config.network}' also takes utterance features, which only sound has")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from emogram.bundle import SHIPPED
+from emogram.cli.completing import conditions as known_conditions
+from emogram.cli.completing import models, one_of, some_of
 from emogram.cli.entry import PARTLY_FAILED
 from emogram.cli.options import (
     AllowLeaks,
@@ -47,6 +49,7 @@ def evaluate(
             metavar="MODEL CORPUS | FILE...",
             help=f"A model folder, a run folder or `{SHIPPED}`, the model inside the package, and a corpus as `emogram "
             "train` takes it; with --predictions, files of stored predictions or the folders of runs.",
+            autocompletion=models,
             show_default=False,
         ),
     ],
@@ -185,13 +188,18 @@ def robustness(
         typer.Argument(
             metavar="MODEL",
             help="A model folder, a run folder, or the folder of a cross-validation.",
+            autocompletion=models,
             show_default=False,
         ),
     ],
     corpus: CorpusPath,
     conditions: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Conditions, such as babble-10,telephone; by default all of them."),
+        typer.Option(
+            metavar="A,B,...",
+            help="Conditions, such as babble-10,telephone; by default all of them.",
+            autocompletion=some_of(one_of(known_conditions)),
+        ),
     ] = None,
     out: Out = None,
     overwrite: Overwrite = False,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from emogram.bundle import SHIPPED
+from emogram.cli.completing import corpora, formats, models, one_of
 
 CorpusPath = Annotated[
     Path,
@@ -41,11 +42,18 @@ ModelName = Annotated[
     typer.Option(
         "--model",
         envvar="EMOGRAM_MODEL",
+        autocompletion=models,
         help=f"A model folder, a run folder, `{SHIPPED}`, the model inside the package, or hf://OWNER/NAME[@REVISION].",
     ),
 ]
 CorpusName = Annotated[
-    str | None, typer.Option("--as", metavar="NAME", help="What the corpus is, instead of finding out by looking.")
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        help="What the corpus is, instead of finding out by looking.",
+        autocompletion=one_of(corpora),
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, and nothing else there.")]
 Workers = Annotated[
@@ -91,6 +99,7 @@ Formats = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
+        autocompletion=one_of(formats),
         help="Also write the timeline as jsonl, csv, parquet, textgrid, eaf, audacity, vtt, rttm or html; may be given "
         "several times.",
         show_default=False,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from emogram.cli.completing import SETTINGS as COMPLETERS
+from emogram.cli.completing import one_of, protocols
 from emogram.cli.entry import PARTLY_FAILED, interrupted_code
 from emogram.cli.options import (
     Address,
@@ -128,7 +130,7 @@ def _tell_demo(result: DemoResult) -> None:
     console.say(f"{'stopped' if result.interrupted else 'done'} after {console.duration(result.seconds)}")
 
 
-@takes_settings("spectrogram", "augment", "network", "train", "split")
+@takes_settings("spectrogram", "augment", "network", "train", "split", complete=COMPLETERS)
 def train(
     corpora: CorpusPaths,
     config: RunConfig,
@@ -208,11 +210,18 @@ def train(
     return interrupted_code() if result.interrupted else code
 
 
-@takes_settings("spectrogram", "augment", "network", "train")
+@takes_settings("spectrogram", "augment", "network", "train", complete=COMPLETERS)
 def crossval(
     corpora: CorpusPaths,
     config: RunConfig,
-    protocol: Annotated[str, typer.Option(help="How clips are parted: ravdess-si5 or random80.", show_default=False)],
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="How clips are parted: ravdess-si5 or random80.",
+            show_default=False,
+            autocompletion=one_of(protocols),
+        ),
+    ],
     also: Also = None,
     seeds: Seeds = None,
     judge_on: Annotated[
@@ -279,7 +288,7 @@ def crossval(
     return code
 
 
-@takes_settings("spectrogram", "augment", "network", "train", "split", leave_out=_OTHER_SPLITS)
+@takes_settings("spectrogram", "augment", "network", "train", "split", leave_out=_OTHER_SPLITS, complete=COMPLETERS)
 def crosscorpus(
     corpora: CorpusPaths,
     config: RunConfig,

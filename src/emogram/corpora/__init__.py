@@ -15,6 +15,7 @@ from emogram.corpora.named import CORPORA, claimant, named_files, read_named, ta
 from emogram.corpora.scan import EXPECTED, Found, scan
 from emogram.corpora.union import join_corpora
 from emogram.errors import CorpusError, SettingsError
+from emogram.nearby import beside, unknown
 
 __all__ = [
     "CORPORA",
@@ -48,11 +49,11 @@ def find_corpus(path: str | Path, *, name: str | None = None) -> Corpus:
     """
     path = Path(path).expanduser()
     if name is not None and name not in CORPUS_NAMES:
-        raise SettingsError(f"unknown corpus '{name}'; expected one of {', '.join(CORPUS_NAMES)}")
+        raise SettingsError(unknown("corpus", name, CORPUS_NAMES))
     if path.is_file():
         return _from_file(path, name)
     if not path.is_dir():
-        raise CorpusError(f"{path}: no such folder or file; {EXPECTED}")
+        raise CorpusError(f"{path}: no such folder or file{beside(path)}; {EXPECTED}")
     if name == "manifest":
         raise CorpusError(f"{path}: is a folder; expected a manifest, a .csv or .jsonl file")
     found = scan(path)
