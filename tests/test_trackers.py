@@ -24,11 +24,23 @@ from emogram.config import flat_settings
 from emogram.errors import MissingExtraError
 from emogram.plots.examples import Example, draw_examples
 from emogram.splits import make_split
-from emogram.trackers import NO_TRACKERS, About, Following, Trackers, choose_trackers, describe_run, follow, following
+from emogram.trackers import (
+    NO_TRACKERS,
+    About,
+    Following,
+    Trackers,
+    apart,
+    child,
+    choose_trackers,
+    describe_run,
+    follow,
+    following,
+)
 from emogram.trackers.examples import tell_examples
 from emogram.trackers.mlflow import MLflow, whole_uri
 from emogram.trackers.tensorboard import TensorBoard
 from emogram.train import fit, train
+from emogram.watched import Answer
 from emogram.writers import read_history
 
 # MLflow, W&B and TensorBoard's reader warn of their own parts.
@@ -478,8 +490,78 @@ def test_a_server_that_is_gone_is_told_of_once(tmp_path):
         progress = Listener()
         with follow(Trackers(tensorboard=False, mlflow=uri), about(tmp_path), progress=progress) as told:
             told.epochs(ROWS)
-    (line,) = (line for line in progress.lines if "still taking" not in line)
+    line, *_, last = (line for line in progress.lines if "still taking" not in line)
     assert line.startswith("warning: MLflow: ") and "127.0.0.1" in line and "--mlflow-uri" in line
+    assert last == "MLflow lacks a part of this run in the end" and len(progress.lines) <= 3
+
+
+class Unsteady:
+    """A tracker whose server is away for some calls."""
+
+    def __init__(self):
+        self.done, self.is_away = [], False
+
+    def __getattr__(self, name):
+        def call(**values):
+            if self.is_away:
+                raise ConnectionError("nobody there\nand more words")
+            self.done.append((name, values))
+
+        return call
+
+
+def test_what_a_tracker_misses_is_told_again_in_order_and_not_at_every_call(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(child.time, "monotonic", lambda: now[0])
+    tracker = Unsteady()
+    work = child.Work(tracker)
+    assert work.take({"do": "begin"}) == {}
+    tracker.is_away = True
+    assert work.take({"do": "epochs", "rows": [1]}) == {"failed": "nobody there"}
+    tracker.is_away = False
+    assert work.take({"do": "epochs", "rows": [2]}) == {"failed": "it failed a moment ago"}
+    assert tracker.done == [("begin", {})]
+    now[0] += child.RETRY_S
+    assert work.take({"do": "epochs", "rows": [3]}) == {}
+    tracker.is_away = True
+    assert "failed" in work.take({"do": "epochs", "rows": [4]})
+    tracker.is_away = False
+    assert work.take({"do": "end", "status": "finished"}) == {}  # the last chance comes at once
+    assert [values["rows"] for name, values in tracker.done if name == "epochs"] == [[1], [2], [3], [4]]
+    assert tracker.done[-1] == ("end", {"status": "finished"})
+
+
+class Answers:
+    """A child that answers each call as it is told to."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked, self.is_ended = [*answers], [], False
+
+    def ask(self, call):
+        self.asked.append(call)
+
+    def answer(self, limit_s):
+        return Answer(self.answers.pop(0))
+
+    def end(self):
+        self.is_ended = True
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome"),
+    [([{}, {"failed": "gone"}, {"failed": "gone"}, {}], "has all"), ([{}, {}, {}, {"failed": "gone"}], "lacks a part")],
+)
+def test_a_failure_elsewhere_is_told_once_and_so_is_how_it_ended(tmp_path, monkeypatch, answers, outcome):
+    process, progress = Answers(*answers), Listener()
+    monkeypatch.setattr(apart, "Child", lambda _: process)
+    tracker = apart.Apart("W&B", about(tmp_path), progress=progress)
+    tracker.begin()
+    tracker.epochs(ROWS[:1])
+    tracker.epochs(ROWS[1:])
+    tracker.end("finished")
+    warning, end = progress.lines
+    assert warning.startswith("warning: W&B: gone. ") and "wandb login" in warning and "told again" in warning
+    assert end == f"W&B {outcome} of this run in the end" and process.is_ended
 
 
 TRAINING = """

@@ -10,7 +10,7 @@ from typing import Any
 from emogram.errors import EmogramError
 from emogram.progress import Progress
 from emogram.trackers.about import About
-from emogram.trackers.tracker import Status
+from emogram.trackers.tracker import Status, warn
 from emogram.watched import Child, Died, Late
 
 _TELL_S = 5.0
@@ -18,15 +18,18 @@ END_S = 120.0  # for what is still on its way when the run is over, such as a mo
 
 
 class Apart:
-    """Passes every call on and waits for nothing but the end; a failure there is raised by a later call here."""
+    """Passes every call on and waits for nothing but the end. What fails is told once, and tried again there."""
 
-    def __init__(self, tracker: str, about: About, *, progress: Progress, uri: str | None = None) -> None:
-        """Start the process; `tracker` is "mlflow", which has a `uri`, or "wandb"."""
-        self._name = tracker
+    def __init__(self, name: str, about: About, *, progress: Progress, uri: str | None = None) -> None:
+        """Start the process; `name` is "MLflow", which has a `uri`, or "W&B"."""
+        self._name = name
         self._progress = progress
+        self._out = about.folder
         self._child = Child("emogram.trackers.child")
-        self._child.ask({"tracker": tracker, "about": asdict(about), "uri": uri})
+        self._child.ask({"tracker": name, "about": asdict(about), "uri": uri})
         self._unanswered = 0
+        self._has_failed = False
+        self._lacks_some = False
 
     def begin(self) -> None:
         """See `Tracker`."""
@@ -48,31 +51,18 @@ class Apart:
         """Wait until all of it has arrived, and end the process."""
         try:
             self._call("end", status=status)
-            if not self._are_answered(_TELL_S):
+            if not self.settle(_TELL_S):
                 self._progress.say(f"{self._name} is still taking what it was told; waiting up to {END_S:.0f} s for it")
-                self.settle(END_S)
+                if not self.settle(END_S):
+                    self._take({"failed": f"it did not answer within {END_S:.0f} s"})
         finally:
             self._child.end()
+        if self._has_failed:
+            has = "lacks a part of this run" if self._lacks_some else "has all of this run"
+            self._progress.say(f"{self._name} {has} in the end")
 
-    def settle(self, limit_s: float) -> None:
-        """Wait until all that was told has arrived.
-
-        Raises:
-            EmogramError: It failed, or takes longer.
-        """
-        if not self._are_answered(limit_s):
-            raise EmogramError(f"it did not answer within {limit_s:.0f} s")
-
-    def drop(self) -> None:
-        """End the process without a word."""
-        self._child.end()
-
-    def _call(self, do: str, **values: Any) -> None:
-        self._child.ask({"do": do, **values})
-        self._unanswered += 1
-        self._are_answered(0.0)
-
-    def _are_answered(self, limit_s: float) -> bool:
+    def settle(self, limit_s: float) -> bool:
+        """Wait until all that was told has been dealt with, and tell whether it was."""
         until = time.monotonic() + limit_s
         while self._unanswered:
             try:
@@ -81,7 +71,21 @@ class Apart:
                 return False
             except Died as error:
                 raise EmogramError(f"its process died ({error})") from None
-            if "failed" in answer:
-                raise EmogramError(answer["failed"])
             self._unanswered -= 1
+            self._take(answer)
         return True
+
+    def drop(self) -> None:
+        """End the process without a word."""
+        self._child.end()
+
+    def _call(self, do: str, **values: Any) -> None:
+        self._child.ask({"do": do, **values})
+        self._unanswered += 1
+        self.settle(0.0)
+
+    def _take(self, answer: Mapping[str, Any]) -> None:
+        self._lacks_some = "failed" in answer
+        if self._lacks_some and not self._has_failed:
+            self._has_failed = True
+            warn(self._progress, self._name, answer["failed"], self._out, then="and what it misses is told again")

@@ -6,8 +6,9 @@ what a training comes to, and is to say so when the training is killed.
 
 from __future__ import annotations
 
-import contextlib
+import time
 import warnings
+from collections import deque
 from typing import Any
 
 from emogram.trackers.about import About
@@ -16,27 +17,57 @@ from emogram.trackers.tracker import Tracker
 from emogram.trackers.wandb import WandB
 from emogram.watched import Parent
 
+RETRY_S = 30.0
+
+
+class Work:
+    """What a tracker is told, in order; what it could not take is kept and tried again."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        """Nothing is to be done yet."""
+        self._tracker = tracker
+        self._calls: deque[dict[str, Any]] = deque()
+        self._not_before = 0.0
+
+    def take(self, call: dict[str, Any]) -> dict[str, str]:
+        """Do a call and those that wait before it.
+
+        Args:
+            call: The name of a method of `Tracker` as "do", and its arguments.
+
+        Returns:
+            In words under "failed" why some of them still wait; empty where none does.
+        """
+        self._calls.append(call)
+        if time.monotonic() < self._not_before and call["do"] != "end":
+            return {"failed": "it failed a moment ago"}
+        try:
+            while self._calls:
+                values = dict(self._calls[0])
+                getattr(self._tracker, values.pop("do"))(**values)
+                self._calls.popleft()
+        except Exception as error:  # of foreign code, over a network: whatever it is, the reader is told
+            self._not_before = time.monotonic() + RETRY_S
+            return {"failed": _words(error)}
+        return {}
+
 
 def main() -> None:
     """Serve until the run has ended or whoever trains is gone."""
     warnings.simplefilter("ignore")  # those of the tracker's own parts are for its makers
     parent = Parent(patient=True)
-    tracker: Tracker | None = None
-    try:
-        tracker = _make(**parent.hear())
-        while (call := parent.hear()) is not None:
-            getattr(tracker, call.pop("do"))(**call)
-            parent.say({})
-    except EOFError:
-        if tracker is not None:
-            with contextlib.suppress(Exception):  # there is nobody left to tell
-                tracker.end("killed")
-    except Exception as error:  # whatever it is, the training goes on, and its reader is told
-        parent.say({"failed": _words(error)})
+    work = Work(_make(**parent.hear()))
+    call: dict[str, Any] = {"do": ""}
+    while call["do"] != "end":
+        try:
+            call = parent.hear()
+        except EOFError:
+            call = {"do": "end", "status": "killed"}
+        parent.say(work.take(call))
 
 
 def _make(tracker: str, about: dict[str, Any], uri: str | None = None) -> Tracker:
-    return MLflow(About(**about), str(uri)) if tracker == "mlflow" else WandB(About(**about))
+    return MLflow(About(**about), str(uri)) if tracker == "MLflow" else WandB(About(**about))
 
 
 def _words(error: Exception) -> str:

@@ -17,16 +17,10 @@ from emogram.trackers.about import About, describe_run
 from emogram.trackers.apart import Apart
 from emogram.trackers.mlflow import whole_uri
 from emogram.trackers.tensorboard import TensorBoard
-from emogram.trackers.tracker import Status, Tracker
+from emogram.trackers.tracker import Status, Tracker, warn
 
 PICTURES = ("confusion_matrix", "per_class_accuracy", "reliability")  # others draw what trackers draw themselves
 BEGIN_S = 120.0  # for a group, which has to be there before its folds; a new SQLite database takes 8 s
-
-_ADVICE = {
-    "TensorBoard": "free some space, or leave it out with --no-tensorboard",
-    "MLflow": "see that its store can be reached, or name another by --mlflow-uri",
-    "W&B": "log in with `wandb login`, or keep it on this machine with WANDB_MODE=offline",
-}
 
 
 @dataclass(frozen=True)
@@ -116,7 +110,9 @@ class Following:
 
     def settle(self) -> None:
         """Wait until trackers in other processes have begun."""
-        self._each(lambda tracker: tracker.settle(BEGIN_S) if isinstance(tracker, Apart) else None)
+        for tracker in list(self.trackers.values()):
+            if isinstance(tracker, Apart):
+                tracker.settle(BEGIN_S)
 
     def end(self, status: Status) -> None:
         """Close all of them."""
@@ -131,10 +127,7 @@ class Following:
             ) as error:  # of foreign code, over a network: anything, and nothing that may stop a training
                 del self.trackers[name]
                 words = str(error).strip() or type(error).__name__
-                self.progress.say(
-                    f"warning: {name}: {words}; this run goes on without it, and its figures stand in {self.out}; "
-                    f"{_ADVICE[name]}"
-                )
+                warn(self.progress, name, words, self.out, then="and leaves it out")
                 if isinstance(tracker, Apart):
                     tracker.drop()
 
@@ -150,9 +143,9 @@ def follow(trackers: Trackers, about: About, *, progress: Progress = SILENT) -> 
     if trackers.tensorboard:
         found["TensorBoard"] = TensorBoard(about)
     if trackers.mlflow is not None:
-        found["MLflow"] = Apart("mlflow", about, uri=trackers.mlflow, progress=progress)
+        found["MLflow"] = Apart("MLflow", about, uri=trackers.mlflow, progress=progress)
     if trackers.wandb:
-        found["W&B"] = Apart("wandb", about, progress=progress)
+        found["W&B"] = Apart("W&B", about, progress=progress)
     following = Following(found, about.folder, progress)
     following._each(lambda tracker: tracker.begin())
     try:

@@ -46,6 +46,7 @@ class MLflow:
         self._uri = uri
         self._client: Any = None
         self._run_id = ""
+        self._is_noted = False
         self._had: dict[str, int] = {}  # metric -> the last step that the store has of it
         self._values: dict[str, float] = {}  # and its value there
 
@@ -63,7 +64,10 @@ class MLflow:
         from mlflow import MlflowClient
 
         self._client = MlflowClient(tracking_uri=self._uri)
-        self._run_id = self._begun_before() or self._create()
+        # In steps that may be tried again, each where the one before was done.
+        self._run_id = self._run_id or self._begun_before() or self._create()
+        if not self._is_noted:
+            self._say_settings()
 
     def epochs(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Log the metrics of epochs."""
@@ -97,11 +101,14 @@ class MLflow:
             return None
         try:
             run = self._client.get_run(noted["run_id"])
-        except MlflowException:  # somebody has deleted it
-            return None
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None  # somebody has deleted it
         if run.info.lifecycle_stage != "active":
             return None
         run_id = str(run.info.run_id)
+        self._is_noted = True
         self._client.update_run(run_id, status="RUNNING")
         self._values = dict(run.data.metrics)
         for name in self._values:
@@ -109,20 +116,24 @@ class MLflow:
         return run_id
 
     def _create(self) -> str:
-        from mlflow.entities import Param
-
         tags = {f"emogram.{name}" if name != "emogram" else "emogram.version": value for name, value in self._tags()}
         parent = {} if self._about.is_group else read_note(self._about.group_note(NAME))
         if parent.get("uri") == self._uri:
             tags[_PARENT] = parent["run_id"]
         run = self._client.create_run(self._experiment(), tags=tags, run_name=self._about.name)
-        run_id = str(run.info.run_id)
+        return str(run.info.run_id)
+
+    def _say_settings(self) -> None:
+        from mlflow.entities import Param
+
         parameters = [Param(name, str(value)) for name, value in flat_settings(self._about.settings).items()]
         for first in range(0, len(parameters), _MOST_AT_ONCE):
-            self._client.log_batch(run_id, params=parameters[first : first + _MOST_AT_ONCE])
+            self._client.log_batch(self._run_id, params=parameters[first : first + _MOST_AT_ONCE])
         # Last, since a run that is noted is taken to have its parameters.
-        write_json(self._about.note(NAME), {"uri": self._uri, "run_id": run_id, "settings": self._settings_hash()})
-        return run_id
+        write_json(
+            self._about.note(NAME), {"uri": self._uri, "run_id": self._run_id, "settings": self._settings_hash()}
+        )
+        self._is_noted = True
 
     def _tags(self) -> Sequence[tuple[str, str]]:
         return [*self._about.tags.items(), ("folder", self._about.out)]

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal, Protocol
 
+from emogram.progress import Progress
+
 Status = Literal["finished", "interrupted", "failed", "killed"]
+
+_ADVICE = {
+    "TensorBoard": "free some space, or leave it out with --no-tensorboard",
+    "MLflow": "see that its store can be reached, or name another with --mlflow-uri",
+    "W&B": "log in with `wandb login`, or keep it on this machine with WANDB_MODE=offline",
+}
 
 
 class Tracker(Protocol):
@@ -25,3 +34,11 @@ class Tracker(Protocol):
 
     def end(self, status: Status) -> None:
         """Close the run, and mark how it ended."""
+
+
+def warn(progress: Progress, name: str, words: str, out: Path, *, then: str) -> None:
+    """Say that a tracker failed, and what becomes of it."""
+    progress.say(
+        f"warning: {name}: {words.rstrip('.')}. The run goes on, {then}; all its figures stand in {out} in any case. "
+        f"What to do: {_ADVICE[name]}"
+    )

@@ -36,7 +36,7 @@ class WandB:
 
         about = self._about
         noted = read_note(about.note(NAME)) if about.is_resumed else {}
-        self._id, self._epoch = noted.get("id") or secrets.token_hex(4), int(noted.get("epoch", 0))
+        self._id, self._epoch = noted.get("id") or self._id or secrets.token_hex(4), int(noted.get("epoch", 0))
         about.folder.mkdir(parents=True, exist_ok=True)
         self._run = wandb.init(
             id=self._id,
