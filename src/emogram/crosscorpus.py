@@ -232,10 +232,10 @@ def restrict(probabilities: Probabilities, labels: Sequence[str], shared: Sequen
 
 def _by_speaker(config: RunConfig, *, leave_one_out: bool) -> RunConfig:
     asked = [name for name in OTHER_SPLITS if getattr(config.split, name)]
-    if asked or config.split.split == "random":
+    if asked or config.split.split in ("random", "clip"):
         raise SettingsError(
-            f"{', '.join(asked) or 'split random'}: corpora are judged on one another, each parted by speaker; leave "
-            "that out"
+            f"{', '.join(asked) or f'split {config.split.split}'}: corpora are judged on one another, "
+            "each parted by speaker; leave that out"
         )
     # Who is judged on another corpus alone needs no test part of his own.
     shares = {"test_share": 0.0} if leave_one_out else {}

@@ -13,6 +13,7 @@ from emogram.checkpoints import is_unfinished
 from emogram.config import RunConfig, read_toml
 from emogram.corpora import Corpus
 from emogram.dataset import Dataset
+from emogram.dimensions import learn_scales
 from emogram.engines import Engine, local
 from emogram.errors import EmogramError
 from emogram.judging import read_probabilities
@@ -93,10 +94,11 @@ def is_trained(
         read_probabilities(out, judged_clips(dataset, split), dataset.labels)
     except EmogramError:
         return False
-    now = describe_model(corpus, dataset, split, config, lineage=lineage)
+    scales = learn_scales(dataset, split.train, given=config.train.dimension_scale)
+    now = describe_model(corpus, dataset, split, config, scales=scales, lineage=lineage)
     # Metrics are written into the bundle last of all.
     return bool(info.metrics) and all(
-        getattr(info, name) == getattr(now, name) for name in ("trained_on", "init", "teachers", "split")
+        getattr(info, name) == getattr(now, name) for name in ("dimensions", "trained_on", "init", "teachers", "split")
     )
 
 

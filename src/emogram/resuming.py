@@ -218,7 +218,7 @@ def is_begun(run: Path, config: RunConfig) -> bool:
         ModelError: It was written by a version of emogram that writes checkpoints otherwise.
     """
     found, _ = Checkpoints(run / CHECKPOINTS_FOLDER).newest()
-    return found is not None and found.about["settings"] == _plain(config.to_dict())
+    return found is not None and _with_defaults(found.about["settings"]) == _plain(config.to_dict())
 
 
 def refuse_other_settings(run: Path, settings: Mapping[str, Any], config: RunConfig) -> None:
@@ -227,7 +227,7 @@ def refuse_other_settings(run: Path, settings: Mapping[str, Any], config: RunCon
     Raises:
         AnotherTrainingError: They differ; they are named.
     """
-    then, now = flat_settings(settings), flat_settings(_plain(config.to_dict()))
+    then, now = flat_settings(_with_defaults(settings)), flat_settings(_plain(config.to_dict()))
     differing = [
         f"{name} was {then.get(name, 'not set')} and is {now.get(name, 'not set')}"
         for name in sorted({*then, *now})
@@ -293,6 +293,7 @@ def _hash_of(dataset: Dataset, split: Split, lineage: Lineage) -> str:
     digest = hashlib.sha256(f"{FRONT_END} {DEGRADE} {' '.join(dataset.labels)}\n".encode())
     for clip, sample in zip(dataset.clips, dataset.samples, strict=True):
         words = [sample.content, clip.label, clip.speaker, clip.corpus, len(sample.variants)]
+        words += [clip.extra.get(name) for name in dataset.dimensions]
         digest.update(json.dumps(words).encode() + b"\n")
     for name, indices in split.parts.items():
         digest.update(f"{name} {indices.tolist()}\n".encode())
@@ -300,6 +301,15 @@ def _hash_of(dataset: Dataset, split: Split, lineage: Lineage) -> str:
     models = [origin.model_dump(mode="json") for origin in (origins["init"], *origins["teachers"]) if origin]
     digest.update(json.dumps(models).encode())
     return digest.hexdigest()
+
+
+def _with_defaults(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return settings with the defaults of those that did not exist when they were written."""
+    try:
+        filled: Mapping[str, Any] = _plain(RunConfig.from_dict(settings).to_dict())
+    except SettingsError:  # one that is known no longer: whoever compares them names it
+        return settings
+    return filled
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from emogram.bundle import SHIPPED
+from emogram.cli.completing import corpora, formats, models, one_of
 
 _TRACKERS = "Trackers"  # what stands over their flags in --help
 
@@ -43,11 +44,18 @@ ModelName = Annotated[
     typer.Option(
         "--model",
         envvar="EMOGRAM_MODEL",
+        autocompletion=models,
         help=f"A model folder, a run folder, `{SHIPPED}`, the model inside the package, or hf://OWNER/NAME[@REVISION].",
     ),
 ]
 CorpusName = Annotated[
-    str | None, typer.Option("--as", metavar="NAME", help="What the corpus is, instead of finding out by looking.")
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        help="What the corpus is, instead of finding out by looking.",
+        autocompletion=one_of(corpora),
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, and nothing else there.")]
 Workers = Annotated[
@@ -80,6 +88,14 @@ Shifts = Annotated[
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; by default a new one below runs/.")]
+RunName = Annotated[str | None, typer.Option("--name", help="Name of the run folder below runs/.", show_default=False)]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with the training in the run folder that was interrupted, to the same model as without.",
+    ),
+]
 Seeds = Annotated[
     str | None, typer.Option(metavar="N,N,...", help="Train once with each seed; by default --seed alone.")
 ]
@@ -133,6 +149,7 @@ Formats = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
+        autocompletion=one_of(formats),
         help="Also write the timeline as jsonl, csv, parquet, textgrid, eaf, audacity, vtt, rttm or html; may be given "
         "several times.",
         show_default=False,
