@@ -26,6 +26,10 @@ from emogram.testing import LABELS, tiny_bundle
 from emogram.timeline import NO_SPEECH, Collector, analyze, summary_of
 from emogram.turns import read_turns
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from torture.seeds import write_media
+
 RATE = 16000
 
 
@@ -249,6 +253,54 @@ def test_folders_give_their_recordings_in_order(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no sound file in it"):
         recordings_in(tmp_path / "empty")
+
+
+def test_without_the_extra_what_soundfile_cannot_read_is_refused_as_by_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(recordings, "_has_av", lambda: False)
+    (tmp_path / "words.wav").write_bytes(b"Dear reader")
+    with (
+        pytest.raises(AudioError, match="not a readable sound file .*expected WAV"),
+        open_recording(tmp_path / "words.wav"),
+    ):
+        pass
+
+
+def test_headerless_samples_are_refused_with_the_way_to_hear_them(tmp_path):
+    (tmp_path / "samples.raw").write_bytes(bytes(1000))
+    with (
+        pytest.raises(AudioError, match="headerless samples, .* `emogram listen` on stdin"),
+        open_recording(tmp_path / "samples.raw"),
+    ):
+        pass
+
+
+def test_a_film_without_sound_says_so(tmp_path):
+    av = pytest.importorskip("av")
+    path = tmp_path / "silent.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 32
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
+        container.mux(stream.encode(None))
+    with pytest.raises(AudioError, match=r"silent\.mp4: no sound in it") as refused, open_recording(path):
+        pass
+    assert refused.value.code == "no_sound"
+
+
+def test_media_that_is_damaged_in_the_middle_is_read_up_to_there(spoken, tmp_path):
+    pytest.importorskip("av")
+    path = tmp_path / "damaged.m4a"
+    write_media(path, spoken, codec="aac", rate=16000, bit_rate=64000)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 3000] = np.random.default_rng(0).bytes(3000)
+    path.write_bytes(content)
+    with open_recording(path) as recording:
+        n_read = sum(len(block) for block in recording.blocks())
+    assert 2.0 < n_read / 16000 < 9.0
+    assert recording.incomplete
+    assert recording.problem.startswith(f"damaged after {n_read / 16000:.1f} s (")
 
 
 # ---------------------------------------------------------------- what is wrong with a recording
