@@ -1,4 +1,4 @@
-"""Where results stand, when disks and stores fail: a typed error, what was there stays, nothing half-written is left."""
+"""Where results stand, when disks and stores fail: a typed error, what was there stays, nothing half-written stays."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from emogram.archive.places import open_place, open_store
 from emogram.errors import EmogramError, OutputError
 
 fsspec = pytest.importorskip("fsspec")
-
-from fsspec.implementations.local import LocalFileSystem
+LocalFileSystem = pytest.importorskip("fsspec.implementations.local").LocalFileSystem
 
 
 def refuses(error: BaseException):

@@ -16,8 +16,8 @@ from emogram.archive import inputs as inputs_module
 from emogram.archive import on_ray, running, score, scorer, shards, worker
 from emogram.archive.fetching import fetch
 from emogram.archive.inputs import Input, list_inputs, suffixes_for
-from emogram.archive.plan import Plan, read_plan
 from emogram.archive.places import open_place
+from emogram.archive.plan import Plan, read_plan
 from emogram.archive.rows import archive_schema
 from emogram.archive.scorer import Job, Scorer
 from emogram.archive.scoring import score_input
@@ -52,7 +52,7 @@ def clips(tmp_path) -> list[Path]:
     return [tmp_path / f"{number}.wav" for number in range(3)]
 
 
-class Gone(Exception):
+class GoneError(Exception):
     """The parent asks nothing more."""
 
 
@@ -64,7 +64,7 @@ class FakeParent:
 
     def hear(self):
         if not self.asked:
-            raise Gone
+            raise GoneError
         return self.asked.pop(0)
 
     def say(self, head) -> None:
@@ -76,7 +76,7 @@ def test_a_worker_says_who_it_is_and_answers_each_input_in_order(model, clips, t
     job = {"model": str(model), "settings": CONFIG.to_dict()}
     parent = FakeParent(tmp_path / "own", job, given[:2], given[2:])
     monkeypatch.setattr(worker, "Parent", lambda: parent)
-    with pytest.raises(Gone):
+    with pytest.raises(GoneError):
         worker.main()
     first, *answers = parent.said
     assert first == {"sha256": open_bundle(model).sha256}

@@ -358,7 +358,7 @@ def test_a_file_that_cannot_be_read_is_named(folder, monkeypatch):
 
 def test_a_monstrous_description_is_refused_before_it_is_read(folder, monkeypatch):
     monkeypatch.setattr(bundle_module, "MAX_INFO_BYTES", 100)
-    with pytest.raises(ModelError, match="SHA256SUMS: .* bytes; expected at most 100"):
+    with pytest.raises(ModelError, match=r"SHA256SUMS: .* bytes; expected at most 100"):
         open_bundle(folder)
 
 
