@@ -376,8 +376,8 @@ def test_a_report_tells_how_many_are_unsure_and_how_often_the_other_answers_are_
 def test_groups_by_intensity_and_one_gender_alone_has_no_gap():
     targets, predicted = [0, 0, 1, 1], [0, 1, 1, 1]
     clips = [
-        Clip(Path(f"{i}.wav"), speaker="a", corpus="c", extra={"intensity": "strong" if i % 2 else "normal", "gender": "f"})
-        for i in range(4)
+        Clip(Path(f"{i}.wav"), speaker="a", corpus="c", extra={"intensity": intensity, "gender": "f"})
+        for i, intensity in enumerate(("normal", "strong") * 2)
     ]  # fmt: skip
     report = metrics.judge(targets, one_hot(predicted, 2), ["a", "b"], clips, protocol="", allowed_leaks=["copies"])
     assert {name: each["accuracy"] for name, each in report.per_group["intensity"].items()} == {

@@ -18,13 +18,15 @@ BUG = "this is a bug"
 BROKEN = 99  # exit code of a fork that ended by an exception
 LIMIT_S = 300  # a command that waits for ever ends by the signal of an alarm
 _SITES = "write sites: "
-_EVENTS = ("os.rename", "os.mkdir", "os.remove", "os.rmdir")
+_REMOVALS = ("os.remove", "os.rmdir")
+_EVENTS = ("os.rename", "os.mkdir", *_REMOVALS)
 
 
 class Fail:
     """An audit hook of Python that lets write sites below a folder fail, and counts them all.
 
-    A site is an opening to write, a renaming, making or removing of a path, or a flush to the disk.
+    A site is an opening to write, a renaming, making or removing of a path, or a flush to the disk. On a disk that
+    stays full, files can be removed all the same.
     """
 
     def __init__(self, below: Path, site: int, number: int, *, lasting: bool = False) -> None:
@@ -36,6 +38,11 @@ class Fail:
     def nth(cls, below: Path, site: int) -> Fail:
         """Return a failure of a site, with the errors by turns, every other one for good."""
         return cls(below, site, ERRORS[site % len(ERRORS)], lasting=site % 2 == 1)
+
+    @property
+    def keeps_from_tidying(self) -> bool:
+        """Whether what was half-written cannot be removed either."""
+        return self.lasting and self.number != errno.ENOSPC
 
     def __str__(self) -> str:
         return f"{errno.errorcode[self.number]} {'from site' if self.lasting else 'at site'} {self.site}"
@@ -49,12 +56,13 @@ class Fail:
         else:
             return
         if writes and isinstance(path, str | bytes | os.PathLike) and os.fsdecode(path).startswith(self.below):
-            self.count(os.fsdecode(path))
+            self.count(os.fsdecode(path), removes=event in _REMOVALS)
 
-    def count(self, path: str) -> None:
+    def count(self, path: str, *, removes: bool = False) -> None:
         self.seen += 1
         site = self.seen - 1
-        if site == self.site or (self.lasting and site > self.site):
+        fails_on = self.keeps_from_tidying if removes else self.lasting
+        if site == self.site or (fails_on and site > self.site):
             raise OSError(self.number, os.strerror(self.number), path)
 
     def fsync(self, descriptor: int) -> None:
@@ -121,6 +129,12 @@ def attempt(
         told, _, seen = pipe.read().decode(errors="replace").partition(_SITES)
     status = os.waitpid(pid, 0)[1]
     return Ended(os.waitstatus_to_exitcode(status), int(seen.split()[0]) if seen else 0, told)
+
+
+def may_be_left(name: str, failure: Fail | int) -> bool:
+    """Tell whether a file is one that was half-written under another name, and could not be removed either."""
+    hidden = name.rpartition("/")[2].startswith(".") or "waiting-" in name
+    return hidden and isinstance(failure, Fail) and failure.keeps_from_tidying
 
 
 def count_sites(arguments: Sequence[str], work: Path, *, prepare: Callable[[], None] = lambda: None) -> int:
