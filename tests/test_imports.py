@@ -27,9 +27,9 @@ FLOORS = (
     "remote", "bundle", "card", "hub", "runtime", "export", "lineage", "saved_network", "rebuilt", "pretraining",
     "classifier", "distillation", "windowing", "smoothing", "utterances", "live", "timeline", "listening",
     "explanations", "writers", "predictions", "testing", "onnx_front_end", "litert", "deploy", "archive", "serve",
-    "client", "trackers", "callbacks", "resuming", "judging", "adapted", "train", "evaluate", "robustness", "compare",
-    "jobs", "crossval", "crosscorpus", "changes", "finetune", "ship", "demo", "settings", "versions", "extras",
-    "doctor", "console", "live_view", "cli", "__main__",
+    "client", "versions", "trackers", "callbacks", "resuming", "judging", "adapted", "train", "evaluate",
+    "robustness", "compare", "jobs", "crossval", "crosscorpus", "changes", "finetune", "ship", "demo", "settings",
+    "extras", "doctor", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
