@@ -28,14 +28,14 @@ FLOORS = (
     "live", "timeline", "listening", "explanations", "writers", "predictions", "testing", "export", "onnx_front_end",
     "litert", "deploy", "archive", "serve", "client", "callbacks", "resuming", "judging", "adapted", "train",
     "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "ship", "demo", "settings", "doctor",
-    "console", "live_view", "cli", "__main__",
+    "tuning", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
 KERAS_AT_THE_TOP = {"backend"}
 LOADS_KERAS = {
     "devices", "losses", "network", "fused", "optimizers", "pretraining", "batches", "callbacks", "resuming",
-    "train", "jobs", "crossval", "crosscorpus",
+    "train", "jobs", "crossval", "crosscorpus", "tuning",
 }  # fmt: skip
 HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa", "ray"}
 

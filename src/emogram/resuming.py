@@ -227,17 +227,22 @@ def refuse_other_settings(run: Path, settings: Mapping[str, Any], config: RunCon
     Raises:
         AnotherTrainingError: They differ; they are named.
     """
-    then, now = _flat(settings), _flat(_plain(config.to_dict()))
-    differing = [
-        f"{name} was {then.get(name, 'not set')} and is {now.get(name, 'not set')}"
-        for name in sorted({*then, *now})
-        if then.get(name) != now.get(name)
-    ]
+    differing = differences(settings, _plain(config.to_dict()))
     if differing:
         raise AnotherTrainingError(
             f"{run}: was begun with other settings: {'; '.join(differing)}; go on with the same ones, or begin anew "
             "with --overwrite"
         )
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in words which settings, nested by section, were others before than they are now."""
+    before, after = _flat(then), _flat(now)
+    return [
+        f"{name} was {before.get(name, 'not set')} and is {after.get(name, 'not set')}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
 
 
 def describe_training(

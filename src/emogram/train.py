@@ -8,7 +8,7 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +63,10 @@ MODEL_FOLDER = "model"
 CONFIG_FILE = "config.toml"
 NOTHING_BEFORE = Lineage()
 AUTO = "auto"  # in place of the names of hard classes
+
+
+class DivergedError(EmogramError):
+    """The loss became infinite before any epoch was good."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ def train(
         SettingsError: Settings contradict one another or the corpus, or the training that is to go on was begun with
             others.
         OutputError: Something could not be written, the best model so far stands; or another process trains in `out`.
-        EmogramError: The loss became infinite before any epoch was good.
+        DivergedError: The loss became infinite before any epoch was good.
         KeyboardInterrupt: Ctrl-C before there was a model.
     """
     started = time.monotonic()
@@ -206,12 +210,13 @@ def fit(
     *,
     begun: Checkpoint | None = None,
     lineage: Lineage = NOTHING_BEFORE,
+    also: Sequence[keras.callbacks.Callback] = (),
     progress: Progress = SILENT,
 ) -> tuple[History, bool]:
     """Train on one part, choose on another, and leave the best epoch in `out/model/best.keras`.
 
     Weights are those of the model to start from, see `pretraining.take_over`; without one they are random. What goes on
-    from a checkpoint, `begun`, takes all from there.
+    from a checkpoint, `begun`, takes all from there. Callbacks of `also` are told of each epoch with its validation.
 
     Returns:
         The history, and whether Ctrl-C ended it early.
@@ -277,6 +282,7 @@ def fit(
             *hard_class_callbacks(batches, dataset.labels, config),
             record,
             keras.callbacks.TerminateOnNaN(),
+            *also,
         ]
         save = Save(checkpoints, about, batches, callbacks, begun=begun)
         tell = Tell(task, progress, batches=batches, n_clips=n_clips, n_epochs=settings.epochs, keep=keep)
@@ -289,7 +295,7 @@ def fit(
             interrupted = True
             progress.say("stopped by Ctrl-C; the best model so far is being sealed and judged")
     if keep.best_epoch is None:
-        raise EmogramError("the loss became infinite before any epoch was good; lower the learning rate and try again")
+        raise DivergedError("the loss became infinite before any epoch was good; lower the learning rate and try again")
     return record.history, interrupted
 
 

@@ -31,6 +31,7 @@ from emogram.cli.shared import (
     find_all,
     new_folder,
     notes,
+    numbers,
     prepare_training,
     print_json,
     rich_progress,
@@ -241,7 +242,7 @@ def crossval(
     from emogram.protocols import find_protocol
 
     find_protocol(protocol)
-    chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
+    chosen = numbers("--seeds", seeds) if seeds is not None else (config.train.seed,)
     prepare_training("cross-validation")
     found = find_all(corpora, also, corpus_name)
     config = config.model_copy(update={"split": config.split.model_copy(update={"judge_on": judge_on})})
@@ -305,7 +306,7 @@ def crosscorpus(
     json: Json = False,
 ) -> int:
     """Train on each corpus and judge on every other, on the labels that both have."""
-    chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
+    chosen = numbers("--seeds", seeds) if seeds is not None else (config.train.seed,)
     prepare_training("crosscorpus")
     found = [find(path, None) for path in corpora]
     words = "crosscorpus-all-but-one" if leave_one_out else "crosscorpus"
@@ -339,10 +340,3 @@ def crosscorpus(
     console.failures(result.failed, total=sum(len(corpus.clips) for corpus in found))
     console.say(f"results: {result.out} (after {console.duration(result.seconds)})")
     return PARTLY_FAILED if result.failed else 0
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if not words or not all(word.isascii() and word.isdigit() for word in words):
-        raise SettingsError(f"--seeds '{text}'; expected whole numbers between commas, such as 0,1,2")
-    return tuple(dict.fromkeys(int(word) for word in words))
