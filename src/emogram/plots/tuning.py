@@ -138,17 +138,20 @@ def draw_tuning_importances(importances: Mapping[str, float], *, title: str) -> 
 
 
 def tuning_slices(
-    trials: Sequence[Trial], path: Path, *, objective: str, logarithmic: Collection[str], title: str
+    trials: Sequence[Trial], best: Trial, path: Path, *, objective: str, logarithmic: Collection[str], title: str
 ) -> None:
     """Write `draw_tuning_slices` as PNG."""
-    save(draw_tuning_slices(trials, objective=objective, logarithmic=logarithmic, title=title), path)
+    save(draw_tuning_slices(trials, best, objective=objective, logarithmic=logarithmic, title=title), path)
 
 
-def draw_tuning_slices(trials: Sequence[Trial], *, objective: str, logarithmic: Collection[str], title: str) -> Figure:
+def draw_tuning_slices(
+    trials: Sequence[Trial], best: Trial, *, objective: str, logarithmic: Collection[str], title: str
+) -> Figure:
     """Draw what trials came to over each setting, one panel for each; the later a trial, the darker.
 
     Args:
-        trials: All trials by number, one at least complete.
+        trials: All trials by number.
+        best: The best of them, which is complete.
         objective: "uar", "accuracy" or "loss".
         logarithmic: Settings to be drawn over orders of magnitude.
         title: What was tuned, and how it was judged.
@@ -160,12 +163,22 @@ def draw_tuning_slices(trials: Sequence[Trial], *, objective: str, logarithmic: 
     grid = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel().tolist()
     complete = [trial for trial in trials if trial.value is not None]
     _, values = _values(trials)
-    best = int(np.argmin(values) if objective == "loss" else np.argmax(values))
     shades = _shades(len(complete))
+    place_of_best = complete.index(best)
     for place, (axes, name) in enumerate(zip(grid, names, strict=False)):
         found, ticks = _numbers([trial.settings[name] for trial in complete])
         axes.scatter(found, values, c=shades, s=22, edgecolors=INK, linewidths=0.3, zorder=2)
-        axes.plot(found[best], values[best], "o", ms=9, mfc="none", mec=VERMILION, mew=1.6, zorder=3, label="best")
+        axes.plot(
+            found[place_of_best],
+            values[place_of_best],
+            "o",
+            ms=9,
+            mfc="none",
+            mec=VERMILION,
+            mew=1.6,
+            zorder=3,
+            label="best",
+        )
         _setting_axis(axes, name, ticks, log=name in logarithmic)
         if place % n_columns == 0:
             _value_axis(axes, objective)
@@ -177,19 +190,20 @@ def draw_tuning_slices(trials: Sequence[Trial], *, objective: str, logarithmic: 
 
 
 def tuning_parallel(
-    trials: Sequence[Trial], path: Path, *, objective: str, logarithmic: Collection[str], title: str
+    trials: Sequence[Trial], best: Trial, path: Path, *, objective: str, logarithmic: Collection[str], title: str
 ) -> None:
     """Write `draw_tuning_parallel` as PNG."""
-    save(draw_tuning_parallel(trials, objective=objective, logarithmic=logarithmic, title=title), path)
+    save(draw_tuning_parallel(trials, best, objective=objective, logarithmic=logarithmic, title=title), path)
 
 
 def draw_tuning_parallel(
-    trials: Sequence[Trial], *, objective: str, logarithmic: Collection[str], title: str
+    trials: Sequence[Trial], best: Trial, *, objective: str, logarithmic: Collection[str], title: str
 ) -> Figure:
     """Draw each complete trial as a line through its settings, in colour by what it came to (parallel coordinates).
 
     Args:
-        trials: All trials by number, one at least complete.
+        trials: All trials by number.
+        best: The best of them, which is complete.
         objective: "uar", "accuracy" or "loss".
         logarithmic: Settings to be drawn over orders of magnitude.
         title: What was tuned, and how it was judged.
@@ -229,7 +243,7 @@ def draw_tuning_parallel(
     order = np.argsort(values if objective != "loss" else -values)  # the best on top
     for index in order:
         axes.plot(range(len(names)), heights[index], color=colours(norm(values[index])), lw=1.4, alpha=0.85, zorder=2)
-    axes.plot(range(len(names)), heights[order[-1]], color=VERMILION, lw=2.2, zorder=3, label="best")
+    axes.plot(range(len(names)), heights[complete.index(best)], color=VERMILION, lw=2.2, zorder=3, label="best")
     axes.set_xticks(range(len(names)), [plain(name.replace(".", "\n")) for name in names])
     axes.set_xlim(-0.1, len(names) - 0.5)
     axes.set_ylim(-0.05, 1.05)

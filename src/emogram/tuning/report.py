@@ -144,6 +144,8 @@ def cautions(folds: Sequence[Fold], best: Trial, n_complete: int, n_validation: 
         f"{error:.1f} points (one standard error, had all clips different speakers): trials that lie closer are not "
         "told apart."
     )
+    if n_complete < FEW_TRIALS:
+        found.append(f"Importances out of {n_complete} trials say little; {FEW_TRIALS} and more begin to.")
     return tuple(found)
 
 
@@ -205,7 +207,7 @@ def write_report(
         cautions=cautions(folds, best, n_complete, n_validation),
         failed=failed,
         warnings=tuple(dict.fromkeys(warnings)),
-        plots=_draw(trials, space, importances, objective, out / PLOTS_FOLDER, title=says, n_complete=n_complete),
+        plots=_draw(trials, best, space, importances, objective, out / PLOTS_FOLDER, title=says, n_complete=n_complete),
         seconds=time.monotonic() - started,
     )
     write_text(out / REPORT_FILE, page(result, begun_with))
@@ -214,6 +216,7 @@ def write_report(
 
 def _draw(
     trials: Sequence[Trial],
+    best: Trial,
     space: SearchSpace,
     importances: Mapping[str, float],
     objective: str,
@@ -225,8 +228,9 @@ def _draw(
     logarithmic = {name for name, dimension in space.dimensions.items() if getattr(dimension, "log", False)}
     plots.tuning_history(trials, folder / "history.png", objective=objective, title=title)
     plots.tuning_curves(trials, folder / "curves.png", title=title)
-    plots.tuning_slices(trials, folder / "slices.png", objective=objective, logarithmic=logarithmic, title=title)
-    plots.tuning_parallel(trials, folder / "parallel.png", objective=objective, logarithmic=logarithmic, title=title)
+    how = {"objective": objective, "logarithmic": logarithmic, "title": title}
+    plots.tuning_slices(trials, best, folder / "slices.png", **how)
+    plots.tuning_parallel(trials, best, folder / "parallel.png", **how)
     names = ["history.png", "curves.png", "slices.png", "parallel.png"]
     if importances:
         plots.tuning_importances(
@@ -284,19 +288,14 @@ def next_commands(result: TuningResult) -> list[str]:
 def page(result: TuningResult, begun_with: Mapping[str, Any]) -> str:
     """Return the report in Markdown."""
     metrics = ("uar", "accuracy", "loss")
-    lines = ["# Tuning", "", f"{summary(result).capitalize()}.", "", f"{result.says}.", ""]
+    lines = ["# Tuning", "", f"{_sentence(summary(result))}.", "", f"{_sentence(result.says)}.", ""]
     lines += [f"- {caution}" for caution in result.cautions] + [""]
     lines += ["## Best settings", "", "| setting | best | begun with | importance |", "| --- | --- | --- | --- |"]
     lines += [
         f"| {name} | {best} | {value_text(begun_with[name])} | {share} |"
         for name, best, _, share in settings_rows(result)
     ]
-    lines += [
-        "",
-        f"Importance: PED-ANOVA over the {len(result.ranked)} trials that came to their end; fewer than {FEW_TRIALS} "
-        "say little.",
-        "",
-    ]
+    lines += ["", f"Importance: PED-ANOVA over the {len(result.ranked)} trials that came to their end.", ""]
     lines += ["```sh", *next_commands(result), "```", "", "## Best trials", ""]
     lines += [f"| trial | {' | '.join(_NAMES[m] for m in metrics)} | epochs | {' | '.join(_plain(result))} |"]
     lines += ["| --- " * (len(metrics) + 2 + len(result.best.settings)) + "|"]
@@ -307,6 +306,10 @@ def page(result: TuningResult, begun_with: Mapping[str, Any]) -> str:
     lines += ["", f"All trials: `{TRIALS_FILE}`.", ""]
     lines += [f"![{path.stem}]({PLOTS_FOLDER}/{path.name})\n" for path in result.plots]
     return "\n".join(lines)
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _plain(result: TuningResult) -> list[str]:
