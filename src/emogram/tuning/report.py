@@ -228,9 +228,8 @@ def _draw(
     logarithmic = {name for name, dimension in space.dimensions.items() if getattr(dimension, "log", False)}
     plots.tuning_history(trials, folder / "history.png", objective=objective, title=title)
     plots.tuning_curves(trials, folder / "curves.png", title=title)
-    how = {"objective": objective, "logarithmic": logarithmic, "title": title}
-    plots.tuning_slices(trials, best, folder / "slices.png", **how)
-    plots.tuning_parallel(trials, best, folder / "parallel.png", **how)
+    for draw, name in ((plots.tuning_slices, "slices.png"), (plots.tuning_parallel, "parallel.png")):
+        draw(trials, best, folder / name, objective=objective, logarithmic=logarithmic, title=title)
     names = ["history.png", "curves.png", "slices.png", "parallel.png"]
     if importances:
         plots.tuning_importances(
