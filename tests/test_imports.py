@@ -24,12 +24,12 @@ FLOORS = (
     "voices", "periodicity", "spectrogram", "features", "corpora", "downloads", "pictures", "dataset", "leaks",
     "splits", "copies", "joined", "balance", "augment", "backend", "devices", "losses", "heads", "network", "fused",
     "optimizers", "batches", "metrics", "calibration", "dimensions", "adapt", "familiar", "overview", "plots",
-    "remote", "bundle", "card", "hub", "runtime", "lineage", "saved_network", "rebuilt", "pretraining", "classifier",
-    "distillation", "windowing", "smoothing", "utterances", "live", "timeline", "listening", "explanations", "writers",
-    "predictions", "testing", "export", "onnx_front_end", "litert", "deploy", "archive", "serve", "client", "trackers",
-    "callbacks", "resuming", "judging", "adapted", "train", "evaluate", "robustness", "compare", "jobs", "crossval",
-    "crosscorpus", "changes", "finetune", "ship", "demo", "settings", "versions", "extras", "doctor", "tuning",
-    "console", "live_view", "cli", "__main__",
+    "remote", "bundle", "card", "hub", "runtime", "export", "lineage", "saved_network", "rebuilt", "pretraining",
+    "classifier", "distillation", "windowing", "smoothing", "utterances", "live", "timeline", "listening",
+    "explanations", "writers", "predictions", "testing", "onnx_front_end", "litert", "deploy", "archive", "serve",
+    "client", "trackers", "callbacks", "resuming", "judging", "adapted", "train", "evaluate", "robustness", "compare",
+    "jobs", "crossval", "crosscorpus", "changes", "finetune", "ship", "demo", "settings", "versions", "extras",
+    "doctor", "tuning", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}

@@ -108,6 +108,8 @@ def tune(
     for name, value, known in (("objective", objective, OBJECTIVES), ("pruner", pruner, PRUNERS)):
         if value not in known:
             raise SettingsError(f"unknown {name} '{value}'; expected one of {', '.join(known)}")
+    if config.train.targets != "classes":
+        raise SettingsError(f"targets is {config.train.targets}; settings are searched for classes only")
     space = space or read_space()
     config = fit_to_corpus(config, corpus)
     _check_space(space, config, corpus)
