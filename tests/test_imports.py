@@ -29,14 +29,14 @@ FLOORS = (
     "explanations", "writers", "predictions", "testing", "onnx_front_end", "litert", "deploy", "archive", "serve",
     "client", "versions", "trackers", "callbacks", "resuming", "judging", "adapted", "train", "evaluate",
     "robustness", "compare", "jobs", "crossval", "crosscorpus", "changes", "finetune", "ship", "demo", "settings",
-    "extras", "doctor", "console", "live_view", "cli", "__main__",
+    "extras", "doctor", "tuning", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
 KERAS_AT_THE_TOP = {"backend"}
 LOADS_KERAS = {
     "devices", "losses", "heads", "network", "fused", "optimizers", "rebuilt", "pretraining", "batches", "callbacks",
-    "resuming", "train", "jobs", "crossval", "crosscorpus", "changes", "finetune",
+    "resuming", "train", "jobs", "crossval", "crosscorpus", "changes", "finetune", "tuning",
 }  # fmt: skip
 HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa", "ray"}
 
