@@ -21,6 +21,11 @@ def part_of(split: str) -> str | None:
     return _PART_OF.get(split.strip().lower())
 
 
+def kind_of(split: str) -> str | None:
+    """Return the same where the name may have a number behind: "test2" is a test as well."""
+    return part_of(re.sub(r"[\W\d_]+$", "", split))
+
+
 def split_in(folders: Iterable[str]) -> str:
     """Return the first folder that has the name of a part, perhaps with a number behind; "" where none has."""
-    return next((name for name in folders if part_of(re.sub(r"[\W\d_]+$", "", name))), "")
+    return next((name for name in folders if kind_of(name)), "")

@@ -25,7 +25,7 @@ from emogram.corpora.formats.lines import Line, corpus_of, inside
 from emogram.corpora.formats.sounds import Sounds, kept, lay_files, names_of, whole
 from emogram.corpora.labels import order_labels
 from emogram.corpora.named import CORPORA
-from emogram.corpora.parts import SPLIT, part_of
+from emogram.corpora.parts import SPLIT, kind_of
 from emogram.errors import CorpusError, MissingExtraError
 from emogram.files import output_error
 from emogram.progress import Task
@@ -57,7 +57,7 @@ def _read(path: Path) -> Corpus:
     table = _table_of(path) if path.is_file() else None
     frame = _frame(database, folder, None if table is None else [table])
     splits = _splits(database)
-    lines = [_line(index, values, splits, folder) for index, values in _rows(frame)]
+    lines = [_line(index, values, splits, folder) for index, values in _rows(frame, _of_labels(database))]
     return corpus_of(lines, root=folder, name=str(database.name))
 
 
@@ -100,7 +100,7 @@ def _frame(database: Any, folder: Path, tables: Sequence[str] | None) -> Any:
             raise CorpusError(
                 f"{folder / _HEADER}: has no table '{name}'; expected one of {', '.join(database.tables)}"
             )
-    others = [name for name in _schemes(database) if name != _EMOTION]
+    others = [name for name in database.schemes if name != _EMOTION]
     try:
         frame = database.get(_EMOTION, others, tables=tables)
     except (ValueError, TypeError) as error:
@@ -115,15 +115,27 @@ def _frame(database: Any, folder: Path, tables: Sequence[str] | None) -> Any:
     return frame
 
 
-def _schemes(database: Any) -> list[str]:
-    """Return the schemes, and what they tell of their labels, such as the gender of a speaker."""
-    names = dict.fromkeys(database.schemes)
-    for scheme in database.schemes.values():
-        if isinstance(scheme.labels, str):  # a table of its own tells it
-            names |= dict.fromkeys(database[scheme.labels].columns)
-        elif isinstance(scheme.labels, dict):
-            names |= dict.fromkeys(key for told in scheme.labels.values() if isinstance(told, dict) for key in told)
-    return list(names)
+def _of_labels(database: Any) -> dict[str, dict[str, dict[str, str]]]:
+    """Return what schemes tell of their labels: scheme -> label -> such as {"gender": "male"}.
+
+    Not asked of `Database.get`, which cannot join it over tables where one has only empty values (audformat 1.4).
+    """
+    told = {}
+    for name, scheme in database.schemes.items():
+        if isinstance(scheme.labels, dict):
+            rows = {label: row for label, row in scheme.labels.items() if isinstance(row, dict)}
+        elif isinstance(scheme.labels, str):  # a table of its own tells it
+            rows = database[scheme.labels].get().to_dict("index")
+        else:
+            continue
+        told[name] = {str(label): _texts(row) for label, row in rows.items()}
+    return told
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    import pandas as pd
+
+    return {name: str(value) for name, value in values.items() if not pd.isna(value)}
 
 
 def _splits(database: Any) -> dict[Any, str]:
@@ -146,12 +158,14 @@ def _whole(index: Any) -> tuple[str, float, float | None]:
     return str(file), start.total_seconds(), None if pd.isna(end) else end.total_seconds()
 
 
-def _rows(frame: Any) -> Iterable[tuple[Any, dict[str, str]]]:
-    import pandas as pd
-
+def _rows(frame: Any, of_labels: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Iterable[tuple[Any, dict[str, str]]]:
     names = list(frame.columns)
     for index, *values in frame.itertuples(name=None):
-        yield index, {name: str(value) for name, value in zip(names, values, strict=True) if not pd.isna(value)}
+        row = _texts(dict(zip(names, values, strict=True)))
+        more = {
+            key: text for name in of_labels if name in row for key, text in of_labels[name].get(row[name], {}).items()
+        }
+        yield index, {**more, **row}
 
 
 def _named(index: Any) -> str:
@@ -226,7 +240,7 @@ def _add_table(
         ends = [pd.NaT if clip.end_s is None else pd.Timedelta(clip.end_s, unit="s") for clip in clips]
         index = library.segmented_index(named, [pd.Timedelta(clip.start_s, unit="s") for clip in clips], ends)
     if split:
-        database.splits[_valid(split)] = library.Split(_TYPES.get(part_of(split) or "", "other"))
+        database.splits[_valid(split)] = library.Split(_TYPES.get(kind_of(split) or "", "other"))
     table = library.Table(index, split_id=_valid(split) if split else None)
     database[f"{_EMOTION}.{_valid(split)}" if split else _EMOTION] = table
     for scheme in database.schemes:
@@ -243,13 +257,11 @@ def _value(clip: Clip, scheme: str, numbers: Sequence[str]) -> str | float | Non
 
 
 def _of_speakers(clips: Sequence[Clip]) -> list[str]:
-    """Return what is told of the speakers: what each has one of, and no clip without a speaker has."""
+    """Return what is told of the speakers: what each has one of, where every clip has a speaker."""
     told = []
     for name in _OF_SPEAKERS:
-        pairs = {(clip.speaker, clip.extra[name]) for clip in clips if clip.extra.get(name)}
-        speakers = [speaker for speaker, _ in pairs]
-        complete = {clip.speaker for clip in clips if not clip.extra.get(name)}.isdisjoint(speakers)
-        if pairs and None not in speakers and len(set(speakers)) == len(speakers) and complete:
+        pairs = {(clip.speaker, clip.extra.get(name)) for clip in clips}
+        if len(pairs) == len({speaker for speaker, _ in pairs}) and all(map(all, pairs)):
             told.append(name)
     return told
 
@@ -258,8 +270,7 @@ def _speakers(clips: Sequence[Clip], of_speakers: Sequence[str]) -> Any:
     speakers: dict[str, dict[str, str]] = {}
     for clip in clips:
         if clip.speaker:
-            told = {name: clip.extra[name] for name in of_speakers if clip.extra.get(name)}
-            speakers.setdefault(encodable(clip.speaker), {}).update(told)
+            speakers[encodable(clip.speaker)] = {name: clip.extra[name] for name in of_speakers}
     return dict(sorted(speakers.items())) if of_speakers else sorted(speakers)
 
 

@@ -186,7 +186,7 @@ def _lines(library: Any, data: Any, split: str, *, where: str, label: str | None
     used: set[str] = set()
     for number, row in enumerate(data):
         place = f"{where}, row {number}"
-        path = _sound(row[audio], place, root / encodable(split), used)
+        path = _sound(row[audio], place, number, root / encodable(split), used)
         told = {
             name.lower(): _text(row[name], features[name])
             for name in features
@@ -211,7 +211,7 @@ def _text(value: Any, feature: Any) -> str:
     return str(value).strip()
 
 
-def _sound(value: Mapping[str, Any] | None, place: str, folder: Path, used: set[str]) -> Path:
+def _sound(value: Mapping[str, Any] | None, place: str, number: int, folder: Path, used: set[str]) -> Path:
     """Return the file of a sound, written into the folder where it lies within the data."""
     sound, path = (value or {}).get("bytes"), (value or {}).get("path")
     if sound is None:
@@ -219,8 +219,8 @@ def _sound(value: Mapping[str, Any] | None, place: str, folder: Path, used: set[
             raise CorpusError(f"{place}: has no sound")
         return Path(path)
     # Only the name: a path would tell of the machine that it was made on, or lead out of the folder.
-    own = encodable(Path(path or "").name) or f"clip{_suffix(sound)}"
-    target = folder / unused(own.lstrip(".") or "clip", used)
+    own = encodable(Path(path or "").name).lstrip(".") or f"{number:06d}{_suffix(sound)}"
+    target = folder / unused(own, used)
     if not (is_file(target) and target.stat().st_size == len(sound) and target.read_bytes() == sound):
         with writing(target, durable=False) as temporary:
             temporary.write_bytes(sound)

@@ -30,7 +30,7 @@ from emogram.corpora.formats.form import Format, Written
 from emogram.corpora.formats.lines import Line, base_of, corpus_of, inside, line_of, peek, read_table, where
 from emogram.corpora.formats.sounds import Failed, Sounds, kept, lay_files, names_of, whole
 from emogram.corpora.manifest import Row
-from emogram.corpora.parts import SPLIT, part_of
+from emogram.corpora.parts import SPLIT, kind_of
 from emogram.errors import AudioError, CorpusError
 from emogram.files import write_json, write_text
 from emogram.progress import Task
@@ -198,7 +198,7 @@ def _write_corpus(folder: Path, dataset: str, rows: Sequence[tuple[str, dict[str
     _write_rows(folder / dataset, rows)
     labels = {row["emo"]: row["emo"] for _, row in rows}
     write_json(folder / "label_map.json", dict(sorted(labels.items())))
-    parts = [(part_of(row.get(SPLIT, "")), pair) for pair in rows for row in pair[1:]]
+    parts = [(kind_of(row.get(SPLIT, "")), pair) for pair in rows for row in pair[1:]]
     if {"train", "test"} <= {part for part, _ in parts}:
         for part, name in _FOLD_NAMES.items():
             chosen = [pair for each, pair in parts if each == part]
@@ -218,6 +218,8 @@ def _fields(clip: Clip, wav: str, failed: Failed) -> dict[str, Any]:
         duration_s, sample_rate, channels = probe(clip.path)
         if duration_s is None:
             raise AudioError(f"{clip.path}: its header does not tell its length; save it again as WAV or FLAC")
+        if clip.start_s >= duration_s:
+            raise AudioError(f"{clip.path}: ends at {duration_s:g} s, before the stretch from {clip.start_s:g} s on")
     except AudioError as error:
         failed.append((clip, str(error)))
         return {}

@@ -72,13 +72,12 @@ def read_table(path: Path, aliases: Mapping[str, Sequence[str]], needs: Sequence
 
 
 def peek(path: Path, aliases: Mapping[str, Sequence[str]]) -> list[Row]:
-    """Return the first rows of a table that has these columns; none of any other file."""
+    """Return the first row of a table that has these columns; none of any other file. What follows may be damaged."""
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-        if len(head) == _HEAD_BYTES:
-            head = head[: head.rfind(b"\n") + 1]
-        return rows_of(head, name=str(path), aliases={**COLUMNS, **aliases})
+            head = file.read(_HEAD_BYTES).lstrip().splitlines(keepends=True)
+        needed = head[:2] if path.suffix.lower() == ".csv" else head[:1]
+        return rows_of(b"".join(needed), name=str(path), aliases={**COLUMNS, **aliases})
     except (OSError, CorpusError):
         return []
 

@@ -26,7 +26,7 @@ from emogram.corpora.formats.form import Format, Written
 from emogram.corpora.formats.lines import Line, base_of, corpus_of, inside, line_of, peek, read_table, where
 from emogram.corpora.formats.sounds import Sounds, kept, lay_files, names_of, whole
 from emogram.corpora.labels import order_labels
-from emogram.corpora.parts import SPLIT, part_of
+from emogram.corpora.parts import SPLIT, kind_of
 from emogram.errors import CorpusError
 from emogram.files import write_text
 from emogram.progress import Task
@@ -71,7 +71,7 @@ def _named_tables(folder: Path) -> dict[Path, str]:
         for name, table in data.items():
             place = folder / Path(table).name
             if table.endswith(".csv") and place.is_file():
-                tables.setdefault(place, part_of(settings["DATA"].get(f"{name}.split_strategy", "")) or "")
+                tables.setdefault(place, kind_of(settings["DATA"].get(f"{name}.split_strategy", "")) or "")
     return tables
 
 
@@ -127,7 +127,7 @@ def _write(corpus: Corpus, out: Path, sounds: Sounds, task: Task) -> Written:
 def _experiment(name: str, clips: Sequence[Clip], *, relative: bool) -> str:
     """Return an experiment on the table: its parts where it has some, else by speaker, where those are known."""
     parts = {
-        part: [split for split in by_split(clips, without="") if part_of(split) == part] for part in _PARTS.values()
+        part: [split for split in by_split(clips, without="") if kind_of(split) == part] for part in _PARTS.values()
     }
     data = {"type": "csv", "absolute_path": str(not relative)}
     if parts["train"] and parts["test"]:
