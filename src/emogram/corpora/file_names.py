@@ -25,7 +25,7 @@ def class_file_names(clips: Sequence[Clip], suffixes: Sequence[str], *, taken: I
     folders = [folder_name(clip.label or "unlabelled") for clip in clips]
     stems = [_stem(clip) for clip in clips]
     crowd = Counter(f"{folder}/{stem}".casefold() for folder, stem in zip(folders, stems, strict=True))
-    used = {name.casefold() for name in taken}
+    used = {name.casefold(): 1 for name in taken}
     names = []
     for clip, folder, stem, suffix in zip(clips, folders, stems, suffixes, strict=True):
         if crowd[f"{folder}/{stem}".casefold()] > 1:
@@ -34,19 +34,21 @@ def class_file_names(clips: Sequence[Clip], suffixes: Sequence[str], *, taken: I
     return names
 
 
-def unused(name: str, used: set[str]) -> str:
+def unused(name: str, used: dict[str, int]) -> str:
     """Return a name, with a number before its suffix where it is in use, and note it down.
 
     Args:
         name: May have folders in front, with forward slashes.
-        used: Names in use, case folded.
+        used: Each name in use, case folded -> the last number that was given to one like it.
     """
-    stem, dot, suffix = name.rpartition(".") if "." in name.rsplit("/", 1)[-1] else (name, "", "")
-    number, free = 1, name
-    while free.casefold() in used:
-        number += 1
-        free = f"{stem}-{number}{dot}{suffix}"
-    used.add(free.casefold())
+    number = used.setdefault(name.casefold(), 0) + 1
+    free = name
+    if number > 1:
+        stem, dot, suffix = name.rpartition(".") if "." in name.rsplit("/", 1)[-1] else (name, "", "")
+        while (free := f"{stem}-{number}{dot}{suffix}").casefold() in used:
+            number += 1
+        used[free.casefold()] = 1
+    used[name.casefold()] = number
     return free
 
 

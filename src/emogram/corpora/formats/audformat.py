@@ -199,17 +199,21 @@ def _write(corpus: Corpus, out: Path, sounds: Sounds, task: Task) -> Written:
     of_speakers = _of_speakers(clips)
     numbers = number_names(clips)
     database = _database(library, corpus)
-    columns = {name: [text_columns(clip, names)[name] for clip in clips] for name in ("speaker", "corpus", *names)}
-    database.schemes[_EMOTION] = library.Scheme(labels=list(order_labels(clip.label or "" for clip in clips)))
-    for name, values in columns.items():
-        if name in of_speakers or not any(values):
-            continue
-        scheme = library.Scheme("float" if name in numbers else "str")
-        if name == "speaker":
-            scheme = library.Scheme(labels=_speakers(clips, of_speakers))
+    told = {id(clip): text_columns(clip, names) for clip in clips}
+    schemes = {_EMOTION: library.Scheme(labels=list(order_labels(clip.label or "" for clip in clips)))}
+    for name in ("speaker", "corpus", *names):
+        if name == "speaker" and any(clip.speaker for clip in clips):
+            schemes[name] = library.Scheme(labels=_speakers(clips, of_speakers))
+        elif name not in of_speakers and any(row[name] for row in told.values()):
+            schemes[name] = library.Scheme("float" if name in numbers else "str")
+    for name, scheme in schemes.items():
         database.schemes[_valid(name)] = scheme
     for split, part in by_split(clips, without="").items():
-        _add_table(library, database, split, part, files, numbers)
+        columns: dict[str, list[Any]] = {_EMOTION: [clip.label for clip in part]}
+        for name in list(schemes)[1:]:
+            texts = [told[id(clip)][name] for clip in part]
+            columns[name] = [as_number(text) if name in numbers else encodable(text) or None for text in texts]
+        _add_table(library, database, split, _index(library, part, files), columns)
     try:
         database.save(str(out), storage_format="csv", header_only=False, num_workers=1, verbose=False)
     except OSError as error:
@@ -228,32 +232,24 @@ def _database(library: Any, corpus: Corpus) -> Any:
     )
 
 
-def _add_table(
-    library: Any, database: Any, split: str, clips: Sequence[Clip], files: Mapping[Path, str], numbers: Sequence[str]
-) -> None:
+def _index(library: Any, clips: Sequence[Clip], files: Mapping[Path, str]) -> Any:
     import pandas as pd
 
     named = [files[clip.path] for clip in clips]
     if all(map(whole, clips)):
-        index = library.filewise_index(named)
-    else:
-        ends = [pd.NaT if clip.end_s is None else pd.Timedelta(clip.end_s, unit="s") for clip in clips]
-        index = library.segmented_index(named, [pd.Timedelta(clip.start_s, unit="s") for clip in clips], ends)
+        return library.filewise_index(named)
+    ends = [pd.NaT if clip.end_s is None else pd.Timedelta(clip.end_s, unit="s") for clip in clips]
+    return library.segmented_index(named, [pd.Timedelta(clip.start_s, unit="s") for clip in clips], ends)
+
+
+def _add_table(library: Any, database: Any, split: str, index: Any, columns: Mapping[str, Sequence[Any]]) -> None:
     if split:
         database.splits[_valid(split)] = library.Split(_TYPES.get(kind_of(split) or "", "other"))
     table = library.Table(index, split_id=_valid(split) if split else None)
     database[f"{_EMOTION}.{_valid(split)}" if split else _EMOTION] = table
-    for scheme in database.schemes:
-        table[scheme] = library.Column(scheme_id=scheme)
-        table[scheme].set([_value(clip, scheme, numbers) for clip in clips])
-
-
-def _value(clip: Clip, scheme: str, numbers: Sequence[str]) -> str | float | None:
-    if scheme == _EMOTION:
-        return clip.label
-    told = {_valid(name): text for name, text in text_columns(clip, list(clip.extra)).items()}
-    text = told.get(scheme, "")
-    return as_number(text) if scheme in numbers else encodable(text) or None
+    for name, values in columns.items():
+        table[_valid(name)] = library.Column(scheme_id=_valid(name))
+        table[_valid(name)].set(values)
 
 
 def _of_speakers(clips: Sequence[Clip]) -> list[str]:

@@ -183,7 +183,7 @@ def _lines(library: Any, data: Any, split: str, *, where: str, label: str | None
         raise CorpusError(f"{where}: no column {wanted}; found {', '.join(map(str, features)) or 'none'}")
     speaker = next((name for name in _SPEAKERS if name in features), None)
     data = data.with_format(None).cast_column(audio, library.Audio(decode=False))
-    used: set[str] = set()
+    used: dict[str, int] = {}
     for number, row in enumerate(data):
         place = f"{where}, row {number}"
         path = _sound(row[audio], place, number, root / encodable(split), used)
@@ -211,7 +211,7 @@ def _text(value: Any, feature: Any) -> str:
     return str(value).strip()
 
 
-def _sound(value: Mapping[str, Any] | None, place: str, number: int, folder: Path, used: set[str]) -> Path:
+def _sound(value: Mapping[str, Any] | None, place: str, number: int, folder: Path, used: dict[str, int]) -> Path:
     """Return the file of a sound, written into the folder where it lies within the data."""
     sound, path = (value or {}).get("bytes"), (value or {}).get("path")
     if sound is None:

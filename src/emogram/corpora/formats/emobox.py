@@ -179,7 +179,7 @@ def _write(corpus: Corpus, out: Path, sounds: Sounds, task: Task) -> Written:
     failed = lay_files(corpus.clips, {path: out / place for path, place in places.items()}, how=sounds, task=task)
     names, lost = extra_names(corpus.clips, _RESERVED)
     written: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-    used: set[str] = set()
+    used: dict[str, int] = {}
     for clip in kept(corpus.clips, failed):
         wav = str(clip.path.absolute()) if sounds == "reference" else places[clip.path].as_posix()
         fields = _fields(clip, wav, failed)

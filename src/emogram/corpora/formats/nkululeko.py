@@ -139,6 +139,7 @@ def _experiment(name: str, clips: Sequence[Clip], *, relative: bool) -> str:
         "[EXP]",
         "root = ./",
         f"name = results_{name}",
+        *(["traindevtest = True"] if parts["validation"] and "split_column" in data else []),
         "[DATA]",
         f"databases = ['{name}']",
         f"{name} = ./{name}.csv",

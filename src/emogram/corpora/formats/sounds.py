@@ -29,7 +29,7 @@ def names_of(corpus: Corpus) -> dict[Path, str]:
     Names are valid text, and differ by more than case.
     """
     root = corpus.root if corpus.root.is_dir() else corpus.root.parent
-    used: set[str] = set()
+    used: dict[str, int] = {}
     names: dict[Path, str] = {}
     for clip in corpus.clips:
         if clip.path not in names:
