@@ -184,7 +184,9 @@ def test_monstrous_network_is_refused_before_it_is_read(folder, monkeypatch):
 )
 def test_newer_format_is_refused_with_the_version_to_install(folder, version, advice):
     change_info(folder, format_version=FORMAT_VERSION + 1, package_version=version, novelty=True)
-    with pytest.raises(ModelError, match=rf"format 2, and emogram .* reads up to 1; {advice}"):
+    with pytest.raises(
+        ModelError, match=rf"format {FORMAT_VERSION + 1}, and emogram .* reads up to {FORMAT_VERSION}; {advice}"
+    ):
         open_bundle(folder)
 
 

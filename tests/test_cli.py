@@ -28,6 +28,7 @@ from emogram.config import RunConfig, SpectrogramConfig
 from emogram.errors import EmogramError
 from emogram.records import Clip, CorpusPair, Report, SeedSummary
 from emogram.testing import tiny_bundle
+from emogram.versions import version_lines
 from emogram.writers import RESULT_SCHEMA
 
 
@@ -85,9 +86,11 @@ def corpus(folder: Path) -> Path:
 # ---------------------------------------------------------------- the whole
 
 
-def test_the_version_and_nothing_else(run):
+def test_the_version_and_what_it_stands_on(run):
     ran = run("--version")
-    assert (ran.code, ran.out, ran.err) == (0, f"emogram {emogram.__version__}\n", "")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines() == version_lines()
+    assert ran.out.startswith(f"emogram {emogram.__version__}")
 
 
 def test_without_a_command_the_help_is_shown(run):
@@ -120,10 +123,10 @@ def test_without_a_command_the_help_is_shown(run):
         (["train", "x", "--out", "a", "--name", "b"], "error: both --out and --name say where the run goes"),
         (
             ["crossval", "x", "--protocol", "si5"],
-            "error: unknown protocol 'si5'; expected one of ravdess-si5, random80",
+            "error: unknown protocol 'si5' (did you mean 'ravdess-si5'?); expected one of ravdess-si5, random80",
         ),
         (["crossval", "x", "--protocol", "random80", "--seeds", "a"], "error: --seeds 'a'; expected whole numbers"),
-        (["corpora", "describe", "x", "--as", "ravdes"], "error: unknown corpus 'ravdes'; expected one of ravdess, "),
+        (["corpora", "describe", "x", "--as", "ravdes"], "error: unknown corpus 'ravdes' (did you mean 'ravdess'?); "),
     ],
 )
 def test_wrong_usage_is_one_line_and_code_2(run, arguments, message):
@@ -134,13 +137,20 @@ def test_wrong_usage_is_one_line_and_code_2(run, arguments, message):
     assert ran.out == ""
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
 def test_help_loads_nothing_heavy(arguments):
     code = "import sys; from emogram import cli; cli.run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stderr.split()}
     heavy = {"keras", "torch", "tensorflow", "jax", "matplotlib", "scipy", "numpy", "onnxruntime", "PIL", "soundfile"}
     assert not loaded & heavy
+
+
+def test_the_version_loads_no_framework():
+    code = "import sys; from emogram import cli; cli.run(['--version']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stderr.split()}
+    assert not loaded & {"keras", "torch", "tensorflow", "jax", "matplotlib", "scipy", "onnxruntime", "PIL"}
 
 
 def test_predicting_loads_no_training_framework_and_no_matplotlib(model, tmp_path):
@@ -729,12 +739,12 @@ def test_without_the_extra_training_is_refused_before_any_work(run, monkeypatch,
     )
 
 
-def test_evaluation_is_given_model_corpus_and_part(run, library, tmp_path):
+def test_evaluation_is_given_model_corpus_and_part(run, library, model, tmp_path):
     call = library("evaluate", Call())
-    ran = run("evaluate", tmp_path / "model", corpus(tmp_path / "corpus"), "--part", "test", "--json")
+    ran = run("evaluate", model, corpus(tmp_path / "corpus"), "--part", "test", "--json")
     assert ran.code == 0
-    model, found, out = call.given["positional"]
-    assert (model, found.name, call.given["part"]) == (tmp_path / "model", "corpus", "test")
+    judged, found, out = call.given["positional"]
+    assert (judged, found.name, call.given["part"]) == (model, "corpus", "test")
     assert out.name.startswith("evaluate-corpus-20")
     assert ran.objects()[0]["part"] == "test"
 
@@ -797,9 +807,9 @@ def test_two_sets_of_stored_predictions_are_compared(run, tmp_path):
     assert (ran.code, ran.err) == (2, "error: 1 run; a comparison needs at least two\n")
 
 
-def test_leaks_are_allowed_where_asked_for(run, library, tmp_path):
+def test_leaks_are_allowed_where_asked_for(run, library, model, tmp_path):
     call = library("evaluate", Call())
-    run("evaluate", tmp_path / "model", corpus(tmp_path / "corpus"), "--allow-leaks")
+    run("evaluate", model, corpus(tmp_path / "corpus"), "--allow-leaks")
     assert call.given["allow_leaks"] is True
     for name, arguments in (("train", []), ("crossval", ["--protocol", "random80"])):
         call = library(name, trained(judgement=judgement(1)))
@@ -915,10 +925,11 @@ def test_a_half_installed_extra_is_broken_and_a_missing_one_is_not(monkeypatch):
 
 
 def test_sound_that_comes_back_wrong_is_noticed(monkeypatch):
-    tone = (0.5 * np.sin(2 * np.pi * 880 * np.arange(16000) / 16000)).astype(np.float32)
-    monkeypatch.setattr("emogram.audio.load_audio", lambda path, sample_rate: tone)
+    def write_an_octave_higher(path: Path, tone: np.ndarray) -> None:
+        soundfile.write(path, np.tile(tone[::2], 2), 48000)
+
     with pytest.raises(EmogramError, match=r"a tone of 440 Hz was read as 8\d\d Hz"):
-        doctor._round_trip(".wav", "WAV", "PCM_16")
+        doctor._round_trip(write_an_octave_higher, ".wav")
 
 
 def test_the_settings_of_the_doctors_tone_resolve_it():

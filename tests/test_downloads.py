@@ -590,7 +590,7 @@ def test_a_person_is_asked(offered, tmp_path, monkeypatch, answer, code):
 
 def test_an_unknown_corpus_is_answered_with_the_one_that_was_meant(capfd):
     assert cli.run(["corpora", "download", "crema-d"]) == 2
-    assert "unknown corpus 'crema-d' (did you mean cremad?)" in capfd.readouterr().err
+    assert "unknown corpus 'crema-d' (did you mean 'cremad'?)" in capfd.readouterr().err
 
 
 # ---------------------------------------------------------------- what is offered

@@ -144,6 +144,21 @@ def test_real_recordings_come_back(corpora_root, tmp_path):
         same(some, find_corpus(tmp_path / to))
 
 
+def test_clips_with_numbers_and_no_emotion_come_back_where_a_format_has_such(corpus, tmp_path):
+    numbered = [clip for clip in corpus.clips if clip.extra.get("arousal")]
+    some = replace(corpus, clips=(replace(numbered[0], label=None), *numbered[1:]))
+    none = replace(corpus, labels=(), clips=tuple(replace(clip, label=None) for clip in numbered))
+    for to in set(FORMATS) - {"emobox"}:
+        for given, name in ((some, "some"), (none, "none")):
+            convert(given, to, tmp_path / to / name)
+            back = find_corpus(tmp_path / to / name, name=to, unlabelled=True)
+            assert sorted(map(told, back.clips), key=repr) == sorted(map(told, given.clips), key=repr)
+        assert len(find_corpus(tmp_path / to / "some").clips) == len(numbered) - 1
+    done = convert(some, "emobox", tmp_path / "emobox")
+    clip = some.clips[0]
+    assert done.failed == ((clip, f"{clip.path}: has no emotion, which EmoBox has for every clip"),)
+
+
 def test_a_part_of_one_name_only_is_not_forgotten(corpus, tmp_path):
     clips = tuple(replace(clip, extra={**clip.extra, "split": "train"}) for clip in corpus.clips)
     for to in FORMATS:

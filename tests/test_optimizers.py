@@ -92,3 +92,30 @@ def test_muon_takes_the_steps_that_keras_takes_variable_by_variable(precision, a
     for one, other, start in zip(*found, starts, strict=True):
         np.testing.assert_allclose(one, other, atol=at_most)
         assert np.abs(one - start).max() > 0.02
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "muon", "sgd"])
+def test_the_trunk_takes_steps_of_its_share_and_the_last_layer_whole_ones(name):
+    """Also where the length of a gradient says nothing of that of the step."""
+
+    def steps(trunk_rate):
+        settings = TrainConfig(optimizer=name, weight_decay=0.0, trunk_rate=trunk_rate, schedule="constant")
+        optimizer = make_optimizer(settings, steps_per_epoch=1)
+        rng = np.random.default_rng(0)
+        layers = [keras.layers.Dense(3, name="hidden"), keras.layers.Dense(2, name="probabilities")]
+        keras.Sequential([keras.Input((4,)), *layers])
+        variables = [weight for layer in layers for weight in layer.weights]
+        for one in variables:
+            one.assign(np.zeros(one.shape, np.float32))
+        optimizer.build(variables)
+        for _ in range(3):
+            gradients = [rng.normal(size=one.shape).astype(np.float32) for one in variables]
+            optimizer.apply([keras.ops.convert_to_tensor(one) for one in gradients], variables)
+        return [keras.ops.convert_to_numpy(one) for one in variables]
+
+    whole, tenth = steps(1.0), steps(0.1)
+    for place in (0, 1):
+        np.testing.assert_allclose(tenth[place], 0.1 * whole[place], rtol=1e-4, atol=1e-7)
+    for place in (2, 3):
+        np.testing.assert_allclose(tenth[place], whole[place], rtol=1e-6)
+        assert np.abs(whole[place]).max() > 0

@@ -105,6 +105,24 @@ def test_confusion_matrix_leaves_a_class_without_clips_blank():
     assert sorted(text.get_text() for text in axes.texts) == ["50.0 %\n1", "50.0 %\n1"]
 
 
+def test_before_and_after_stand_side_by_side_in_the_same_colours_without_labels_that_nobody_has():
+    clips = [Clip(Path(f"{i}.wav")) for i in range(4)]
+    labels = ("angry", "calm", "happy")
+    before, after = (
+        metrics.judge([0, 0, 2, 2], np.eye(3)[said], labels, clips, protocol="P")
+        for said in ([2, 2, 2, 2], [0, 0, 2, 0])
+    )
+    figure = plots.draw_before_after(before, after, title="better")
+    left, right = figure.axes[:2]
+    assert [axes.get_title() for axes in (left, right)] == ["before: UAR 50.0 %", "after: UAR 75.0 %"]
+    assert [text.get_text() for text in left.get_yticklabels()] == ["angry (2)", "happy (2)"]
+    assert [text.get_text() for text in right.get_xticklabels()] == ["angry", "happy"]
+    assert np.asarray(left.images[0].get_array()).tolist() == [[0.0, 1.0], [0.0, 1.0]]
+    assert np.asarray(right.images[0].get_array()).tolist() == [[1.0, 0.0], [0.5, 0.5]]
+    assert left.images[0].get_clim() == right.images[0].get_clim() == (0.0, 1.0)
+    assert not outside(figure)
+
+
 def test_text_stands_out_from_its_cell(report):
     figure = plots.draw_confusion_matrix(report)
     image = figure.axes[0].images[0]

@@ -1,6 +1,7 @@
 """No voice and no recording on two sides, and every refusal in words."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from emogram.config import SplitConfig
 from emogram.errors import CorpusError, SettingsError
 from emogram.protocols import PROTOCOLS, RANDOM_WARNING, Fold, Protocol
-from emogram.splits import PARTS, describe_split, make_split, speakers_of
+from emogram.splits import CLIP_WARNING, PARTS, describe_split, make_split, speakers_of
 
 ACTORS = [f"{number:02d}" for number in range(1, 25)]
 
@@ -420,3 +421,77 @@ def test_the_description_changes_with_the_sound_of_any_part(make_dataset):
     for clip, part in ((0, "train"), (5, "validation"), (9, "test")):
         after = described(clip)
         assert {name for name in before if before[name] != after[name]} == {f"{part}_content"}
+
+
+# ---------------------------------------------------------------- by clip
+
+
+@pytest.fixture
+def one_voice(make_dataset):
+    """One speaker says each of four labels twenty times."""
+    return make_dataset([i % 4 for i in range(80)], speakers=["me"] * 80, n_frames=1)
+
+
+def counts_of(dataset, indices):
+    return Counter(dataset.clips[index].label for index in indices)
+
+
+def test_by_clip_every_label_has_its_share_in_every_part(one_voice):
+    split = make_split(one_voice, SplitConfig(split="clip", test_share=0.25, validation_share=0.2))
+    for part, n in (("train", 12), ("validation", 3), ("test", 5)):
+        assert counts_of(one_voice, split.parts[part]) == dict.fromkeys(one_voice.labels, n)
+    assert sorted(np.concatenate(list(split.parts.values()))) == list(range(80))
+    assert split.warnings == (CLIP_WARNING,), "that the speaker is shared is said once"
+    assert split.protocol == "split by clip (seed 0): same voices in all parts"
+    other = make_split(one_voice, SplitConfig(split="clip", test_share=0.25, validation_share=0.2, split_seed=1))
+    assert other.test.tolist() != split.test.tolist()
+
+
+def test_by_clip_so_many_of_each_label_train_and_choose(one_voice):
+    split = make_split(one_voice, SplitConfig(split="clip", clips_per_label=5, validation_share=0.2))
+    assert [len(part) for part in split.parts.values()] == [16, 4, 60]
+    assert counts_of(one_voice, split.train) == dict.fromkeys(one_voice.labels, 4)
+
+
+def test_by_clip_a_recording_under_two_names_goes_to_one_side(make_dataset):
+    contents = [f"recording {i // 2}" for i in range(80)]
+    dataset = make_dataset([i // 2 % 4 for i in range(80)], speakers=["me"] * 80, contents=contents, n_frames=1)
+    split = make_split(dataset, SplitConfig(split="clip"))
+    sides = [{contents[index] for index in part} for part in split.parts.values()]
+    assert all(sides) and sum(map(len, sides)) == 40
+
+
+def test_by_clip_named_speakers_judge_and_do_nothing_else(ten_voices):
+    split = make_split(ten_voices, SplitConfig(split="clip", test_speakers=("voice3", "voice4")))
+    assert voices_in(ten_voices, split.test) == {"voice3", "voice4"}
+    assert not {"voice3", "voice4"} & voices_in(ten_voices, [*split.train, *split.validation])
+    assert len(voices_in(ten_voices, split.train)) == 8
+    assert "test voice3, voice4, never heard in training; validation by clip" in split.protocol
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"clips_per_label": 3}, "clips_per_label is 3, which must be at least 4 and leave some to judge by"),
+        ({"clips_per_label": 20}, r"too few clips of angry \(20\), calm \(20\), happy \(20\), sad \(20\)"),
+        ({"test_share": 0.9}, "each label needs at least 5: 3 to train, one to choose the epoch, one to judge"),
+    ],
+)
+def test_by_clip_too_few_clips_are_refused(one_voice, settings, message):
+    with pytest.raises(CorpusError, match=message):
+        make_split(one_voice, SplitConfig(split="clip", **settings))
+
+
+def test_by_clip_speakers_cannot_be_named_to_choose(ten_voices):
+    with pytest.raises(SettingsError, match="validation_speakers with split clip"):
+        make_split(ten_voices, SplitConfig(split="clip", validation_speakers=("voice1",)))
+
+
+def test_by_clip_corpora_that_only_train_may_have_labels_of_their_own(make_dataset):
+    mine = [i % 2 for i in range(40)]
+    dataset = make_dataset([*mine, *(i % 4 for i in range(40))], speakers=["me"] * 80, n_frames=1)
+    clips = [replace(clip, corpus="other") if i >= 40 else clip for i, clip in enumerate(dataset.clips)]
+    dataset = replace(dataset, clips=tuple(clips), training_only=frozenset({"other"}))
+    split = make_split(dataset, SplitConfig(split="clip"))
+    assert {dataset.clips[index].corpus for index in [*split.validation, *split.test]} == {"invented"}
+    assert set(range(40, 80)) <= set(split.train.tolist())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +62,21 @@ def test_analyze_writes_what_it_is_asked_to_and_nothing_else(clip, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip.csv"]
     assert {each[0] for each in seen} == {"open"}
     assert {str(Path(each[1]).parent) for each in seen} == {str(tmp_path / "out")}
+
+
+def test_libraries_in_c_write_nothing_either(clip, tmp_path):
+    """ONNX Runtime 1.32 keeps an id and what it ran in the user's cache, and sends them, unless it is told not to."""
+    surroundings = {**child_environment(), "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-B", "-m", "emogram", "predict", str(clip), "--json"]
+    subprocess.run(command, env=surroundings, capture_output=True, check=True)
+    assert sorted(tmp_path.rglob("*")) == []
+
+
+def test_onnx_runtime_is_had_from_one_place_which_tells_it_to_be_silent():
+    source = Path(voices.__file__).parent
+    loading = re.compile(r"^\s*(?:import onnxruntime|from onnxruntime)", re.MULTILINE)
+    found = [path.name for path in source.rglob("*.py") if loading.search(path.read_text(encoding="utf-8"))]
+    assert found == ["runtime.py"]
 
 
 def test_the_watch_would_see_a_socket(clip):

@@ -114,7 +114,7 @@ def not_a_file(path: Path) -> AudioError:
     """Return what to say of a path that is no file."""
     if path.is_dir():
         return AudioError(f"{path}: is a folder, not a sound file")
-    return AudioError(f"{path}: no such file", code="missing")
+    return AudioError(f"{path}: no such file", code="missing", missing=path)
 
 
 def openable(path: Path) -> Path | bytes:
@@ -135,7 +135,7 @@ def probe(path: str | Path) -> tuple[float | None, int, int]:
 
     path = Path(path)
     if not path.is_file():
-        raise AudioError(f"{path}: no such file", code="missing")
+        raise not_a_file(path)
     try:
         with soundfile.SoundFile(path) as file:
             duration_s = None if file.frames >= UNKNOWN_FRAMES else file.frames / file.samplerate

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from emogram.errors import SettingsError
+from emogram.nearby import beside, nearest
 
 
 class Settings(BaseModel):
@@ -36,7 +37,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise SettingsError(_explain(error)) from None
+            raise SettingsError(_explain(error, cls)) from None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, nested as the classes are; None is left out since TOML has none."""
@@ -252,19 +253,51 @@ class AugmentConfig(Settings):
     hard_class_strength: float = Field(1.5, ge=0.0, le=10.0, description="How much stronger, for hard classes.")
 
 
+NETWORK_NAMES = ("emonet", "baseline", "baseline-features")
+"""The keys of `network.NETWORKS`, for those who must not wait until Keras is imported."""
+
+
 class NetworkConfig(Settings):
     """Which network, and how strongly it is held back from learning by heart."""
 
-    network: str = Field("emonet", description="Name of the network; see `emogram.network.NETWORKS`.")
+    network: str = Field("emonet", description=f"Name of the network: {', '.join(NETWORK_NAMES)}.")
     width: float = Field(1.0, gt=0.0, le=8.0, description="Multiplies the number of channels of every layer.")
     dropout: float = Field(0.4, ge=0.0, lt=1.0, description="Dropout before the answer.")
     block_dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout of whole channels inside the blocks.")
     l2: float = Field(0.0, ge=0.0, le=1.0, description="L2 penalty on the weights of convolutions and dense layers.")
 
 
+class Dimension(Settings):
+    """A number that a model tells of a voice, such as arousal, and its scale."""
+
+    name: str = Field(min_length=1, description="Its name, that of the column of a manifest.")
+    low: float = Field(description="Lower end of the scale on which it is told.")
+    high: float = Field(description="Upper end.")
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"the scale of {self.name} goes from {self.low:g} to {self.high:g}; expected low < high")
+        return self
+
+
 class TrainConfig(Settings):
     """How a network is trained."""
 
+    targets: Literal["classes", "dimensions", "both"] = Field(
+        "classes", description="What is learnt: the labels, numbers such as arousal, or both by one network."
+    )
+    dimensions: tuple[str, ...] = Field(
+        (), description="Which numbers of the corpus; none named: those of arousal, valence and dominance it has."
+    )
+    dimension_scale: tuple[float, ...] = Field(
+        (),
+        description="Lower and upper end of their scale, as 1,7, where the corpus is not known to have one; else it is "
+        "taken from the training clips.",
+    )
+    dimension_weight: float = Field(
+        1.0, gt=0.0, le=1000.0, description="Weight of the dimensions' loss, 1 - CCC, against that of the classes."
+    )
     init: Path | None = Field(
         None, description="Model folder whose weights training starts from, of the same network and spectrogram."
     )
@@ -282,6 +315,18 @@ class TrainConfig(Settings):
     optimizer: Literal["adam", "adamw", "muon", "sgd"] = Field("muon", description="Optimizer.")
     learning_rate: float = Field(5e-3, gt=0.0, le=10.0, description="Highest learning rate.")
     weight_decay: float = Field(0.02, ge=0.0, le=1.0, description="Decoupled weight decay, of adamw and muon.")
+    trunk_rate: float = Field(
+        1.0,
+        ge=0.0,
+        le=1.0,
+        description="Learning rate of all layers but the last, as a share of its own; 0 freezes them. Needs a model to "
+        "start from.",
+    )
+    freeze_normalization: bool = Field(
+        False,
+        description="Leave batch normalisation as the model to start from has it: a few clips say little of means and "
+        "variances.",
+    )
     schedule: Literal["cosine", "plateau", "constant"] = Field(
         "cosine", description="Warm-up with cosine decay, ReduceLROnPlateau on validation loss, or neither."
     )
@@ -289,8 +334,8 @@ class TrainConfig(Settings):
     plateau_factor: float = Field(0.5, gt=0.0, lt=1.0, description="What the plateau schedule multiplies by.")
     plateau_patience: int = Field(3, ge=1, description="Epochs without better validation loss before it does.")
     early_stop_patience: int = Field(0, ge=0, description="Stop after this many epochs without a better model; 0: no.")
-    monitor: Literal["val_loss", "val_accuracy", "val_uar"] = Field(
-        "val_loss", description="What makes a model the best one so far."
+    monitor: Literal["val_loss", "val_accuracy", "val_uar", "val_ccc"] = Field(
+        "val_loss", description="What makes a model the best one so far; val_ccc is that of the dimensions."
     )
     weight_average: float = Field(
         0.0, ge=0.0, lt=1.0, description="Judge and keep a running average of the weights with this memory; 0: do not."
@@ -319,12 +364,34 @@ class TrainConfig(Settings):
     )
     seed: int = Field(0, ge=0, description="Seed of everything random; same seed, same numbers on one machine.")
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        scale = self.dimension_scale
+        if scale and not (len(scale) == 2 and scale[0] < scale[1]):
+            raise ValueError(
+                f"dimension_scale is {', '.join(f'{end:g}' for end in scale)}; expected its two ends, as 1,7"
+            )
+        if self.targets == "classes" and self.monitor == "val_ccc":
+            raise ValueError("monitor is val_ccc, and no dimensions are learnt; set targets to dimensions or both")
+        if self.targets == "dimensions" and self.monitor in ("val_accuracy", "val_uar"):
+            raise ValueError(f"monitor is {self.monitor}, and no classes are learnt; set it to val_ccc or val_loss")
+        if self.targets == "dimensions" and self.teachers:
+            raise ValueError(
+                "teachers tell of labels, and no classes are learnt; leave teachers, or set targets to both"
+            )
+        return self
+
 
 class SplitConfig(Settings):
     """Which clips train, which choose the model, and which judge it."""
 
-    split: Literal["auto", "speaker", "random"] = Field(
-        "auto", description="Part by speakers, or at random; auto: by speakers where they are known."
+    split: Literal["auto", "speaker", "random", "clip"] = Field(
+        "auto",
+        description="Part by speakers, or at random; auto: by speakers where they are known. clip: by clip within each "
+        "label, the same voices in all parts.",
+    )
+    clips_per_label: int = Field(
+        0, ge=0, description="Of split clip: so many clips of each label train and choose, all others judge; 0: shares."
     )
     protocol: str | None = Field(None, description="A named protocol: ravdess-si5 or random80.")
     fold: int = Field(0, ge=0, description="Fold of the protocol.")
@@ -392,6 +459,23 @@ RECIPES["baseline-features"] = {
     "train": {**RECIPES["baseline"]["train"], "label_smoothing": 0.3},
 }
 
+# What a training starts with that goes on from a trained model with few clips: `emogram finetune`.
+FINETUNE: dict[str, dict[str, Any]] = {
+    "train": {
+        "epochs": 30,
+        "batch_size": 16,
+        "optimizer": "adamw",
+        "learning_rate": 5e-3,
+        "weight_decay": 0.0,
+        "trunk_rate": 0.1,
+        "freeze_normalization": True,
+        "warmup_epochs": 1.0,
+        "early_stop_patience": 8,
+        "label_smoothing": 0.0,
+    },
+    "split": {"validation_share": 0.2},
+}
+
 
 def run_config(values: Mapping[str, Mapping[str, Any]]) -> RunConfig:
     """Build all settings of a training: what is given, else the recipe of the network, else the defaults.
@@ -408,16 +492,35 @@ def run_config(values: Mapping[str, Mapping[str, Any]]) -> RunConfig:
     return RunConfig.from_dict(merged)
 
 
-def _explain(error: ValidationError) -> str:
+def flat_settings(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return settings in sections as one dict: "train.epochs" -> 100."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= flat_settings(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
+    return flat
+
+
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     lines = []
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"]) or "settings"
         if item["type"] == "extra_forbidden":
-            lines.append(f"unknown setting '{where}'")
+            near = nearest(str(item["loc"][-1]), _names_of(kind))
+            lines.append(f"unknown setting '{where}'" + (f", did you mean '{near}'?" if near else ""))
         else:
             message = item["msg"].removeprefix("Value error, ")
             lines.append(f"{where}: {message}" + (f", found {item['input']!r}" if item["loc"] else ""))
     return "; ".join(lines)
+
+
+def _names_of(kind: type[BaseModel]) -> list[str]:
+    """Return the names of all settings of a class and of those inside it."""
+    names = []
+    for name, field in kind.model_fields.items():
+        names.append(name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names += _names_of(field.annotation)
+    return names
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -429,6 +532,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from None
+        meant = beside(path) if isinstance(error, FileNotFoundError) else ""
+        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}{meant}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not a TOML file: {error}") from None

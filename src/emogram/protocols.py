@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from emogram.errors import SettingsError
+from emogram.nearby import unknown
 
 RANDOM_WARNING = (
     "random split, speakers shared: the same voices stand in training and validation, so the figure is inflated and "
@@ -73,5 +74,5 @@ def find_protocol(name: str) -> Protocol:
         SettingsError: There is none; the message lists those there are.
     """
     if name not in PROTOCOLS:
-        raise SettingsError(f"unknown protocol '{name}'; expected one of {', '.join(PROTOCOLS)}")
+        raise SettingsError(unknown("protocol", name, PROTOCOLS))
     return PROTOCOLS[name]

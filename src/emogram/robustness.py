@@ -23,6 +23,7 @@ from emogram.errors import CorpusError, EmogramError, ModelError, SettingsError
 from emogram.evaluate import input_settings, part_of
 from emogram.files import write_json
 from emogram.judging import clip_probabilities
+from emogram.nearby import unknown
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, ConditionScore
 from emogram.splits import speakers_of
@@ -112,9 +113,9 @@ def robustness(
         CorpusError: Nothing in the corpus could be used.
     """
     started = time.monotonic()
-    unknown = [name for name in conditions if name not in CONDITIONS]
-    if unknown:
-        raise SettingsError(f"unknown condition {', '.join(unknown)}; expected some of {', '.join(CONDITIONS)}")
+    strange = [name for name in conditions if name not in CONDITIONS]
+    if strange:
+        raise SettingsError(unknown("condition", strange[0], CONDITIONS))
     by_name = {name: (seed, Classifier.load(path)) for name, (seed, path) in find_models(models).items()}
     info = _shared_info(by_name)
     dataset = load_dataset(
@@ -208,6 +209,7 @@ def _shared_info(by_name: Mapping[str, tuple[int, Classifier]]) -> ModelInfo:
             raise SettingsError(
                 f"{name} has other labels or another spectrogram than {first}; judge them one at a time"
             )
+    classifier.require_labels("judged on degraded clips")
     if classifier.info.spectrogram is None:
         raise ModelError("this model takes pictures made elsewhere, and sound is what can be degraded")
     return classifier.info

@@ -6,7 +6,6 @@ which stand in sections (`takes_settings`), and of those of a service, which do 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import types
@@ -21,8 +20,10 @@ from pydantic.fields import FieldInfo
 
 from emogram.config import RECIPES, RunConfig, Settings, read_toml, run_config
 from emogram.errors import SettingsError
+from emogram.nearby import nearest
 
 Values = Mapping[str, Mapping[str, Any]]
+Completers = Mapping[str, Callable[[str], list[str]]]
 
 PREFIX = "EMOGRAM_"
 
@@ -81,7 +82,10 @@ SETTINGS = _collect()
 
 
 def takes_settings(
-    *sections: str, leave_out: tuple[str, ...] = (), base: Values = types.MappingProxyType({})
+    *sections: str,
+    leave_out: tuple[str, ...] = (),
+    base: Values = types.MappingProxyType({}),
+    complete: Completers = types.MappingProxyType({}),
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Give a Typer command a flag for each setting, and pass it what they come to.
 
@@ -92,6 +96,7 @@ def takes_settings(
         sections: Sections of `RunConfig` that the command uses. Others keep their defaults, whatever a file says.
         leave_out: Settings of these sections that mean nothing to the command.
         base: Settings that stand before the defaults of `RunConfig` for this command.
+        complete: Name of a setting -> what the shell completes its values with.
     """
     offered = [
         setting for setting in SETTINGS.values() if setting.section in sections and setting.name not in leave_out
@@ -105,7 +110,10 @@ def takes_settings(
             file = values.pop("config_file")
             return command(**values, config=resolve(given, file=file, sections=sections, base=base))
 
-        flags = [_parameter(setting, getattr(getattr(shown, setting.section), setting.name)) for setting in offered]
+        flags = [
+            _parameter(setting, getattr(getattr(shown, setting.section), setting.name), complete.get(setting.name))
+            for setting in offered
+        ]
         return _with_flags(with_settings, command, flags)
 
     return decorate
@@ -133,7 +141,7 @@ def takes_config(
             merged = read_toml(file) if file else {}
             for setting, value in given.items():
                 if value is not None:
-                    merged[setting.name] = _words(value) if setting.takes_list else value
+                    merged[setting.name] = split_words(value) if setting.takes_list else value
             return command(**values, config=kind.from_dict(merged))
 
         return _with_flags(with_settings, command, [_parameter(each, getattr(shown, each.name)) for each in offered])
@@ -178,7 +186,7 @@ def resolve(
     for name, value in given.items():
         if value is not None:
             setting = SETTINGS[name]
-            merged.setdefault(setting.section, {})[name] = _words(value) if setting.takes_list else value
+            merged.setdefault(setting.section, {})[name] = split_words(value) if setting.takes_list else value
     config = run_config(merged)
     defaults = RunConfig()
     unused = {section: getattr(defaults, section) for section in RunConfig.model_fields if section not in sections}
@@ -213,13 +221,14 @@ def _place_for(name: str) -> str:
     """Return where a name that stands at the wrong place belongs, or what it may have been meant to be."""
     if name in SETTINGS:
         return f", it belongs in [{SETTINGS[name].section}]"
-    close = difflib.get_close_matches(name, [*SETTINGS, *RunConfig.model_fields], n=1)
-    if close and close[0] in SETTINGS:
-        return f", did you mean '{close[0]}' in [{SETTINGS[close[0]].section}]?"
-    return f", did you mean [{close[0]}]?" if close else f"; expected one of {', '.join(RunConfig.model_fields)}"
+    near = nearest(name, [*SETTINGS, *RunConfig.model_fields])
+    if near in SETTINGS:
+        return f", did you mean '{near}' in [{SETTINGS[near].section}]?"
+    return f", did you mean [{near}]?" if near else f"; expected one of {', '.join(RunConfig.model_fields)}"
 
 
-def _words(text: str) -> tuple[str, ...]:
+def split_words(text: str) -> tuple[str, ...]:
+    """Return the words of a list as it stands on the command line, between commas."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
@@ -235,7 +244,7 @@ def _file_parameter() -> inspect.Parameter:
     )
 
 
-def _parameter(setting: Setting, default: Any) -> inspect.Parameter:
+def _parameter(setting: Setting, default: Any, complete: Callable[[str], list[str]] | None = None) -> inspect.Parameter:
     kind, negation = _option_type(setting)
     option = typer.Option(
         setting.flag + negation,
@@ -245,6 +254,7 @@ def _parameter(setting: Setting, default: Any) -> inspect.Parameter:
         metavar="A,B,..." if setting.takes_list else None,
         help=f"{setting.field.description} ({_default_text(setting, default)})",
         rich_help_panel=_PANELS.get(setting.section),
+        autocompletion=complete,
     )
     return inspect.Parameter(
         setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
@@ -280,5 +290,5 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ",".join(value) or "none"
+        return ",".join(map(str, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

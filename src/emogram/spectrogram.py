@@ -344,8 +344,9 @@ def open_picture(path: Path) -> Image:
     from PIL import UnidentifiedImageError
 
     if not path.is_file():
-        what = "is a folder, not a picture" if path.is_dir() else "no such file"
-        raise PictureError(f"{path}: {what}")
+        if path.is_dir():
+            raise PictureError(f"{path}: is a folder, not a picture")
+        raise PictureError(f"{path}: no such file", missing=path)
     try:
         with warnings.catch_warnings():
             # Pillow warns of large pictures; the limit below is stricter and speaks our language.

@@ -16,6 +16,15 @@ from emogram.errors import CorpusError, SettingsError
 from emogram.protocols import RANDOM_WARNING, find_protocol
 from emogram.records import Clip
 
+CLIP_WARNING = (
+    "split by clip: the same voice on both sides, which is the point where a model is to know one voice; the figure "
+    "says nothing of others"
+)
+CLIP_VALIDATION_WARNING = (
+    "the epoch and the calibration are chosen on clips of voices that train, so the model may be too sure of others"
+)
+MIN_TRAINING_CLIPS = 3  # of each label, by clip
+
 PARTS = ("train", "validation", "test")
 
 
@@ -58,10 +67,9 @@ def make_split(dataset: Dataset, config: SplitConfig) -> Split:
             clips or with a single clip, the same speaker; or, unless leaks are allowed, the same recording or an
             augmented copy of it on two sides, or a recording with two labels.
     """
-    if len(dataset.labels) < 2:
+    if len(dataset.labels) == 1:
         raise CorpusError(f"only one class, '{dataset.labels[0]}'; at least two are needed to tell them apart")
-    counts = np.bincount(dataset.targets, minlength=len(dataset.labels))
-    single = [label for label, count in zip(dataset.labels, counts, strict=True) if count == 1]
+    single = [label for place, label in enumerate(dataset.labels) if np.sum(dataset.targets == place) == 1]
     if single:
         raise CorpusError(
             f"only one clip of {', '.join(single)}; every class needs at least two, to train on and to judge by: add "
@@ -91,10 +99,10 @@ def make_split(dataset: Dataset, config: SplitConfig) -> Split:
             *leaks.shared_recordings(dataset, split.parts),
             *leaks.contradicting_labels(dataset, split.parts),
             *leaks.augmented_copies(dataset, split.parts),
-            # Of a split at random `RANDOM_WARNING` says that speakers are shared.
+            # Of these splits their warnings say that speakers are shared.
             *(
                 []
-                if RANDOM_WARNING in split.warnings
+                if {RANDOM_WARNING, CLIP_WARNING, CLIP_VALIDATION_WARNING} & set(split.warnings)
                 else leaks.shared_speakers(speakers_of(dataset.clips), split.parts)
             ),
             *leaks.chosen_on_judges(split.parts),
@@ -119,6 +127,8 @@ def says_training_only(dataset: Dataset) -> str:
 
 
 def _part(dataset: Dataset, config: SplitConfig) -> Split:
+    if config.split == "clip":
+        return _by_clip(dataset, config)
     if config.protocol is not None:
         return _by_protocol(dataset, config)
     if config.validation_speakers or config.test_speakers:
@@ -267,6 +277,53 @@ def _at_random(dataset: Dataset, validation_share: float, seed: int, says: str) 
     chosen = np.asarray(sorted(validation | set(moved)), dtype=np.intp)
     train = np.setdiff1d(np.arange(len(dataset)), chosen)
     return Split(train, chosen, np.asarray([], dtype=np.intp), says, (RANDOM_WARNING,))
+
+
+def _by_clip(dataset: Dataset, config: SplitConfig) -> Split:
+    """Shuffle the recordings of each label; speakers who are named for the test part give all theirs to it alone."""
+    if config.validation_speakers:
+        raise SettingsError("validation_speakers with split clip, which chooses on clips of all voices; drop one")
+    contents = [sample.content for sample in dataset.samples]
+    rng = np.random.default_rng(config.split_seed)
+    by_speaker = _parted(dataset, validation=(), test=config.test_speakers, protocol="")
+    part = np.full(len(dataset), "train", dtype=object)
+    part[by_speaker.test] = "test"
+    scarce = []
+    for target in np.unique(dataset.targets):  # corpora that only train may have labels of their own
+        label = dataset.labels[target]
+        indices = [index for index in by_speaker.train if dataset.targets[index] == target]
+        recordings = [str(name) for name in rng.permutation(list(dict.fromkeys(contents[index] for index in indices)))]
+        n = len(recordings)
+        n_test = 0
+        if not config.test_speakers and config.clips_per_label:
+            n_test = n - config.clips_per_label
+        elif not config.test_speakers and config.test_share:
+            n_test = max(1, round(config.test_share * n))
+        n_validation = max(1, round(config.validation_share * (n - n_test)))
+        if n - n_test - n_validation < MIN_TRAINING_CLIPS or n_test < 0 or (config.clips_per_label and not n_test):
+            scarce.append(f"{label} ({n})")
+        judges, chooses = set(recordings[:n_test]), set(recordings[n_test : n_test + n_validation])
+        for index in indices:
+            if contents[index] in judges:
+                part[index] = "test"
+            elif contents[index] in chooses:
+                part[index] = "validation"
+    if scarce:
+        least = MIN_TRAINING_CLIPS + 1
+        wants = (
+            f"clips_per_label is {config.clips_per_label}, which must be at least {least} and leave some to judge by"
+            if config.clips_per_label
+            else f"each label needs at least {least + (not config.test_speakers)}: {MIN_TRAINING_CLIPS} to train, one "
+            "to choose the epoch" + ("" if config.test_speakers else ", one to judge")
+        )
+        raise CorpusError(f"too few clips of {', '.join(scarce)}; {wants}; add some, or leave the label out")
+    if config.test_speakers:
+        judged = f"test {', '.join(config.test_speakers)}, never heard in training; validation by clip"
+    else:
+        judged = "same voices in all parts"
+    train, validation, test = (np.flatnonzero(part == name) for name in PARTS)
+    warning = CLIP_VALIDATION_WARNING if config.test_speakers else CLIP_WARNING
+    return Split(train, validation, test, f"split by clip (seed {config.split_seed}): {judged}", (warning,))
 
 
 def _check(dataset: Dataset, split: Split) -> None:

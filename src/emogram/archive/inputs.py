@@ -17,6 +17,7 @@ from emogram.config import ArchiveConfig
 from emogram.corpora.manifest import MANIFEST_SUFFIXES, rows_of
 from emogram.corpora.scan import walk
 from emogram.errors import InputError
+from emogram.nearby import beside
 from emogram.progress import SILENT, Progress
 from emogram.recordings import RECORDING_SUFFIXES
 from emogram.spectrogram import PICTURE_SUFFIXES
@@ -144,7 +145,7 @@ def _of_disk(name: str, suffixes: frozenset[str]) -> Iterator[Input]:
             )
     elif os.path.exists(name) or not glob.has_magic(name):  # noqa: PTH110
         if not os.path.isfile(name):  # noqa: PTH113
-            raise InputError(f"{name}: no such file or folder", code="missing")
+            raise InputError(f"{name}: no such file or folder{beside(Path(name))}", code="missing")
         yield Input(name, size=_size(name))
     else:
         for match in sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 (absolute patterns)

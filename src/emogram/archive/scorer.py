@@ -32,6 +32,7 @@ class Job:
         labels: The model's labels in order.
         config: What is said of each input.
         time_limit_s: Longest that one input may take, in seconds.
+        dimensions: The dimensions that the model tells, in order.
     """
 
     out: str
@@ -41,6 +42,7 @@ class Job:
     labels: tuple[str, ...]
     config: ArchiveConfig
     time_limit_s: float
+    dimensions: tuple[str, ...] = ()
 
 
 class Scorer:

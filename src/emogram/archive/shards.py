@@ -118,7 +118,7 @@ def _commit(job: Job, done: ShardDone, rows: list[dict[str, Any]]) -> None:
         "labels": "\n".join(job.labels),
     }
     with place.writing(part_name(done.index)) as temporary:
-        write_rows(temporary, rows, archive_schema(job.labels, metadata))
+        write_rows(temporary, rows, archive_schema([*job.labels, *job.dimensions], metadata))
         content = temporary.read_bytes()
     marker = {
         **_as_dict(done),

@@ -13,6 +13,7 @@ from emogram.cli.data import describe_corpus, download_corpus, list_corpora, spe
 from emogram.cli.entry import add_command, app, corpora_app, main, run
 from emogram.cli.explaining import explain
 from emogram.cli.exporting import export
+from emogram.cli.finetuning import finetune
 from emogram.cli.installation import doctor
 from emogram.cli.judging import adapt, compare, evaluate, robustness
 from emogram.cli.predicting import predict
@@ -30,6 +31,7 @@ for _command in (
     train,
     crossval,
     crosscorpus,
+    finetune,
     evaluate,
     compare,
     robustness,

@@ -27,6 +27,12 @@ def convert_corpus(
             show_default=False,
         ),
     ] = None,
+    unlabelled: Annotated[
+        bool,
+        typer.Option(
+            "--unlabelled", help="Also clips without an emotion of which arousal or another dimension is told."
+        ),
+    ] = False,
     corpus_name: CorpusName = None,
     json: Json = False,
 ) -> int:
@@ -34,7 +40,7 @@ def convert_corpus(
     from emogram import console
     from emogram.corpora import convert
 
-    found = find_all(corpora, None, corpus_name)
+    found = find_all(corpora, None, corpus_name, unlabelled=unlabelled)
     done = convert(found, to, out, sounds=sounds, progress=rich_progress())
     notes([*found.warnings, *(f"lost: {line}" for line in done.lost)])
     if json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from emogram.cli.completing import downloads, one_of
 from emogram.cli.entry import PARTLY_FAILED, UNREADABLE
 from emogram.cli.options import CorpusName, CorpusPath, Json, Workers
 from emogram.cli.shared import failed_dicts, find, heard, notes, print_json, rich_progress
@@ -153,7 +154,13 @@ def list_corpora(json: Json = False) -> int:
 
 def download_corpus(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Which corpus; see `emogram corpora list`.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Which corpus; see `emogram corpora list`.",
+            show_default=False,
+            autocompletion=one_of(downloads),
+        ),
     ],
     folder: Annotated[
         Path | None,

@@ -7,6 +7,7 @@ import copy
 import errno
 import functools
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from emogram import __version__
+from emogram.cli.completing import words_so_far
 from emogram.errors import EmogramError, SettingsError
+from emogram.nearby import beside, nearest
+
+CORPORA = "corpora"  # the group of commands
 
 PARTLY_FAILED = 3
 UNREADABLE = 4
@@ -37,7 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 corpora_app = typer.Typer(help="Download corpora of emotional speech, and look into them.", no_args_is_help=False)
-app.add_typer(corpora_app, name="corpora")
+app.add_typer(corpora_app, name=CORPORA)
 
 
 def main() -> NoReturn:
@@ -55,10 +60,12 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     try:
-        return int(_app_for(arguments)(list(arguments), prog_name="emogram", standalone_mode=False) or 0)
+        words = words_so_far()
+        chosen = _app_for(arguments) if words is None else _app_to_complete(words)
+        return int(chosen(list(arguments), prog_name="emogram", standalone_mode=False) or 0)
     except typer.TyperException as error:
         message = error.format_message().replace("Value error, ", "").rstrip(".")
-        _error(f"{message}; `{_command_of(error)} --help` tells more")
+        _error(f"{message}{_choice_meant(error)}; `{_command_of(error)} --help` tells more")
         return SettingsError.exit_code
     except KeyboardInterrupt:  # while still starting
         return interrupted_code()
@@ -74,6 +81,26 @@ def _app_for(arguments: Sequence[str]) -> typer.Typer:
     return alone
 
 
+def _app_to_complete(words: Sequence[str]) -> typer.Typer:
+    """Return as much of the app as it takes to complete what follows some words, since somebody waits."""
+    if words and words[0] == CORPORA:
+        return app
+    if any(_name_of(command) == word for command in app.registered_commands for word in words[:1]):
+        return _app_for(words)
+    bare = copy.copy(app)
+    bare.registered_commands = [_without_options(command) for command in app.registered_commands]
+    return bare
+
+
+def _without_options(command: Any) -> Any:
+    def named() -> None: ...
+
+    named.__doc__ = command.callback.__doc__
+    bare = copy.copy(command)
+    bare.name, bare.callback = _name_of(command), named
+    return bare
+
+
 def _name_of(command: Any) -> str:
     return str(command.name or command.callback.__name__)
 
@@ -81,6 +108,13 @@ def _name_of(command: Any) -> str:
 def _command_of(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     return "emogram" if context is None else str(context.command_path)
+
+
+def _choice_meant(error: typer.TyperException) -> str:
+    """Return " (did you mean ...?)" for a value that is like one of the choices which Typer's message lists."""
+    said = re.search(r"'([^']*)' is not one of (.*)", error.format_message())
+    near = nearest(said[1], re.findall(r"'([^']+)'", said[2])) if said else None
+    return f" (did you mean '{near}'?)" if near else ""
 
 
 class _Terminated(KeyboardInterrupt):
@@ -137,7 +171,8 @@ def _guarded(function: Callable[[], int]) -> int:
         sys.stdout.flush()
         return code
     except EmogramError as error:
-        _error(str(error))
+        missing = getattr(error, "missing", None)
+        _error(f"{error}{beside(missing)}" if missing else str(error))
         return error.exit_code
     except KeyboardInterrupt:
         _error("interrupted; what was finished stands, and the same command goes on from there where it can")
@@ -181,10 +216,12 @@ def _discard_stdout() -> None:
 @app.callback(invoke_without_command=True)
 def _top(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show what a bug report needs, and exit.")] = False,
 ) -> None:
     if version:
-        typer.echo(f"emogram {__version__}")
+        from emogram.versions import version_lines
+
+        typer.echo("\n".join(version_lines()))
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -7,12 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
+from emogram.cli.completing import models
 from emogram.cli.options import Json, OverwriteFiles
 from emogram.cli.shared import files_named, names_given, notes, print_json, rich_progress
 
 ModelArgument = Annotated[
     Path,
-    typer.Argument(metavar="MODEL", help="A model folder, a run folder, or `shipped`.", show_default=False),
+    typer.Argument(
+        metavar="MODEL", help="A model folder, a run folder, or `shipped`.", show_default=False, autocompletion=models
+    ),
 ]
 
 

@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from emogram.bundle import SHIPPED
+from emogram.cli.completing import corpora, formats, models, one_of
+
+_TRACKERS = "Trackers"  # what stands over their flags in --help
 
 CorpusPath = Annotated[
     Path,
@@ -41,11 +44,18 @@ ModelName = Annotated[
     typer.Option(
         "--model",
         envvar="EMOGRAM_MODEL",
+        autocompletion=models,
         help=f"A model folder, a run folder, `{SHIPPED}`, the model inside the package, or hf://OWNER/NAME[@REVISION].",
     ),
 ]
 CorpusName = Annotated[
-    str | None, typer.Option("--as", metavar="NAME", help="What the corpus is, instead of finding out by looking.")
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        help="What the corpus is, instead of finding out by looking.",
+        autocompletion=one_of(corpora),
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, and nothing else there.")]
 Workers = Annotated[
@@ -78,6 +88,14 @@ Shifts = Annotated[
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; by default a new one below runs/.")]
+RunName = Annotated[str | None, typer.Option("--name", help="Name of the run folder below runs/.", show_default=False)]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with the training in the run folder that was interrupted, to the same model as without.",
+    ),
+]
 Seeds = Annotated[
     str | None, typer.Option(metavar="N,N,...", help="Train once with each seed; by default --seed alone.")
 ]
@@ -85,12 +103,53 @@ AllowLeaks = Annotated[
     bool,
     typer.Option("--allow-leaks", help="Go on where clips that judge were trained on, and say so in the report."),
 ]
+Tensorboard = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard/--no-tensorboard",
+        envvar="EMOGRAM_TENSORBOARD",
+        show_envvar=False,
+        help="Write event files for TensorBoard into the run folder.",
+        rich_help_panel=_TRACKERS,
+    ),
+]
+Mlflow = Annotated[
+    bool,
+    typer.Option(
+        "--mlflow/--no-mlflow",
+        envvar="EMOGRAM_MLFLOW",
+        show_envvar=False,
+        help="Tell MLflow: the store of MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
+        rich_help_panel=_TRACKERS,
+    ),
+]
+MlflowUri = Annotated[
+    str | None,
+    typer.Option(
+        "--mlflow-uri",
+        metavar="URI",
+        help="Tell this store of MLflow: http://HOST:PORT, sqlite:///FILE, or a folder.",
+        show_default=False,
+        rich_help_panel=_TRACKERS,
+    ),
+]
+Wandb = Annotated[
+    bool,
+    typer.Option(
+        "--wandb/--no-wandb",
+        envvar="EMOGRAM_WANDB",
+        show_envvar=False,
+        help="Tell Weights & Biases; with WANDB_MODE=offline, files in the run folder.",
+        rich_help_panel=_TRACKERS,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write into a folder that holds results already.")]
 Formats = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
         metavar="NAME",
+        autocompletion=one_of(formats),
         help="Also write the timeline as jsonl, csv, parquet, textgrid, eaf, audacity, vtt, rttm or html; may be given "
         "several times.",
         show_default=False,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from emogram.bundle import SHIPPED
+from emogram.cli.completing import models as known_models
 from emogram.cli.options import Json
 from emogram.cli.shared import print_json
 from emogram.config import ServeConfig
@@ -26,6 +27,7 @@ def serve(
         typer.Option(
             "--model",
             envvar="EMOGRAM_MODEL",
+            autocompletion=known_models,
             help=f"A model folder, a run folder, or `{SHIPPED}`, the model inside the package, which is the default; "
             "may be given several times, and the first answers where a request names none.",
             show_default=False,

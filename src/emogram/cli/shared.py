@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from emogram.judging import Judgement
     from emogram.progress import Progress
     from emogram.records import Clip, Report
+    from emogram.trackers import Trackers
 
 
 def prepare_training(feature: str) -> None:
@@ -34,18 +35,20 @@ def rich_progress() -> Progress:
     return RichProgress()
 
 
-def find(path: Path, name: str | None) -> Corpus:
-    """Find a corpus, by looking or by the name of what it is."""
+def find(path: Path, name: str | None, *, unlabelled: bool = False) -> Corpus:
+    """Find a corpus, by looking or by the name of what it is; `unlabelled` as for `find_corpus`."""
     from emogram.corpora import find_corpus
 
-    return find_corpus(path, name=name)
+    return find_corpus(path, name=name, unlabelled=unlabelled)
 
 
-def find_all(paths: Sequence[Path], also: Sequence[Path] | None, name: str | None) -> Corpus:
+def find_all(
+    paths: Sequence[Path], also: Sequence[Path] | None, name: str | None, *, unlabelled: bool = False
+) -> Corpus:
     """Find corpora and join them; those of `also` only train."""
     from emogram.corpora import find_corpora
 
-    return find_corpora(paths, also=also or (), name=name)
+    return find_corpora(paths, also=also or (), name=name, unlabelled=unlabelled)
 
 
 def cache_folder(cache: Path | None, no_cache: bool) -> Path | None:
@@ -53,6 +56,37 @@ def cache_folder(cache: Path | None, no_cache: bool) -> Path | None:
     from emogram.files import default_cache
 
     return None if no_cache else cache or default_cache()
+
+
+def chosen_trackers(tensorboard: bool, mlflow: bool, mlflow_uri: str | None, wandb: bool) -> Trackers:
+    """Return the trackers that flags name, or say which extra is missing."""
+    from emogram.trackers import choose_trackers
+
+    return choose_trackers(tensorboard=tensorboard, mlflow=mlflow_uri or mlflow, wandb=wandb)
+
+
+def run_named(out: Path | None, name: str | None, *, resume: bool, overwrite: bool) -> Path | None:
+    """Return the run folder that --out or --name names; None where neither does."""
+    if out is not None and name is not None:
+        raise SettingsError("both --out and --name say where the run goes; give one of them")
+    named = Path("runs") / name if name else out
+    if resume and overwrite:
+        raise SettingsError("--resume goes on with a training and --overwrite begins anew; give one of them")
+    if resume and named is None:
+        raise SettingsError("--resume goes on with a training that --out or --name names; give one of them")
+    return named
+
+
+def is_begun(named: Path | None, *, resume: bool, overwrite: bool) -> bool:
+    """Tell whether a run folder holds a training that was interrupted, and see that it was said what becomes of it."""
+    from emogram.checkpoints import is_unfinished
+
+    begun = named is not None and is_unfinished(named)
+    if begun and not (resume or overwrite):
+        raise SettingsError(
+            f"{named}: holds a training that was interrupted; go on with it by --resume, or begin anew by --overwrite"
+        )
+    return begun
 
 
 def new_folder(out: Path | None, name: str, *, overwrite: bool) -> Path:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from emogram.cli.completing import models
 from emogram.cli.options import Json
 from emogram.cli.shared import notes, print_json
 
@@ -20,7 +21,13 @@ Repository = Annotated[
 
 def push(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A model folder, a run folder, or `shipped`.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model folder, a run folder, or `shipped`.",
+            show_default=False,
+            autocompletion=models,
+        ),
     ],
     repository: Repository,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository for its owner only.")] = False,

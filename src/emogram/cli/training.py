@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from emogram.cli.completing import SETTINGS as COMPLETERS
+from emogram.cli.completing import one_of, protocols
 from emogram.cli.entry import PARTLY_FAILED, interrupted_code
 from emogram.cli.options import (
     Address,
@@ -18,22 +20,31 @@ from emogram.cli.options import (
     CorpusPaths,
     Engine,
     Json,
+    Mlflow,
+    MlflowUri,
     NoCache,
     Overwrite,
+    Resume,
+    RunName,
     Seeds,
+    Tensorboard,
+    Wandb,
     Workers,
 )
 from emogram.cli.shared import (
     cache_folder,
+    chosen_trackers,
     failed_dicts,
     file_name,
     find,
     find_all,
+    is_begun,
     new_folder,
     notes,
     prepare_training,
     print_json,
     rich_progress,
+    run_named,
     seeds_dict,
     show_report,
     show_seeds,
@@ -48,6 +59,7 @@ if TYPE_CHECKING:
 # Settings of splits that mean nothing where corpora are judged on one another.
 _OTHER_SPLITS = (
     "split",
+    "clips_per_label",
     "protocol",
     "fold",
     "validation_speakers",
@@ -128,7 +140,7 @@ def _tell_demo(result: DemoResult) -> None:
     console.say(f"{'stopped' if result.interrupted else 'done'} after {console.duration(result.seconds)}")
 
 
-@takes_settings("spectrogram", "augment", "network", "train", "split")
+@takes_settings("spectrogram", "augment", "network", "train", "split", complete=COMPLETERS)
 def train(
     corpora: CorpusPaths,
     config: RunConfig,
@@ -136,40 +148,28 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The run folder; by default runs/CORPUS-NETWORK-TIME.", show_default=False)
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run folder below runs/.", show_default=False)] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on with the training in the run folder that was interrupted, to the same model as without.",
-        ),
-    ] = False,
+    name: RunName = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
     corpus_name: CorpusName = None,
     cache: Cache = None,
     no_cache: NoCache = False,
     workers: Workers = None,
+    tensorboard: Tensorboard = True,
+    mlflow: Mlflow = False,
+    mlflow_uri: MlflowUri = None,
+    wandb: Wandb = False,
     json: Json = False,
 ) -> int:
     """Train a network on a corpus or several, judge it, and save the model with its plots."""
-    if out is not None and name is not None:
-        raise SettingsError("both --out and --name say where the run goes; give one of them")
-    named = Path("runs") / name if name else out
-    if resume and overwrite:
-        raise SettingsError("--resume goes on with a training and --overwrite begins anew; give one of them")
-    if resume and named is None:
-        raise SettingsError("--resume goes on with a training that --out or --name names; give one of them")
+    named = run_named(out, name, resume=resume, overwrite=overwrite)
     prepare_training("training")
-    found = find_all(corpora, also, corpus_name)
+    trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
+    found = find_all(corpora, also, corpus_name, unlabelled=config.train.targets == "dimensions")
     from emogram import console
-    from emogram.checkpoints import is_unfinished
     from emogram.train import train as train_model
 
-    begun = named is not None and is_unfinished(named)
-    if begun and not (resume or overwrite):
-        raise SettingsError(
-            f"{named}: holds a training that was interrupted; go on with it by --resume, or begin anew by --overwrite"
-        )
+    begun = is_begun(named, resume=resume, overwrite=overwrite)
     if resume and named is not None and not begun:
         from emogram.train import is_finished
 
@@ -185,6 +185,7 @@ def train(
         folder,
         resume=resume,
         cache=cache_folder(cache, no_cache),
+        trackers=trackers,
         workers=workers,
         progress=rich_progress(),
     )
@@ -208,11 +209,18 @@ def train(
     return interrupted_code() if result.interrupted else code
 
 
-@takes_settings("spectrogram", "augment", "network", "train")
+@takes_settings("spectrogram", "augment", "network", "train", complete=COMPLETERS)
 def crossval(
     corpora: CorpusPaths,
     config: RunConfig,
-    protocol: Annotated[str, typer.Option(help="How clips are parted: ravdess-si5 or random80.", show_default=False)],
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="How clips are parted: ravdess-si5 or random80.",
+            show_default=False,
+            autocompletion=one_of(protocols),
+        ),
+    ],
     also: Also = None,
     seeds: Seeds = None,
     judge_on: Annotated[
@@ -235,6 +243,10 @@ def crossval(
     allow_leaks: AllowLeaks = False,
     cache: Cache = None,
     no_cache: NoCache = False,
+    tensorboard: Tensorboard = True,
+    mlflow: Mlflow = False,
+    mlflow_uri: MlflowUri = None,
+    wandb: Wandb = False,
     json: Json = False,
 ) -> int:
     """Train and judge on every fold of a named protocol, and report the pooled result."""
@@ -243,7 +255,8 @@ def crossval(
     find_protocol(protocol)
     chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
     prepare_training("cross-validation")
-    found = find_all(corpora, also, corpus_name)
+    trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
+    found = find_all(corpora, also, corpus_name, unlabelled=config.train.targets == "dimensions")
     config = config.model_copy(update={"split": config.split.model_copy(update={"judge_on": judge_on})})
     name = f"{found.name}-{protocol}-{config.network.network}{'' if judge_on == 'test' else '-validation'}"
     folder = out or Path("runs") / file_name(name)
@@ -261,6 +274,7 @@ def crossval(
         jobs=jobs,
         engine=engine_named(engine, address),
         cache=cache_folder(cache, no_cache),
+        trackers=trackers,
         progress=rich_progress(),
     )
     facts = {"seeds": list(chosen), **seeds_dict(result.judgement), "seconds": result.seconds}
@@ -279,7 +293,7 @@ def crossval(
     return code
 
 
-@takes_settings("spectrogram", "augment", "network", "train", "split", leave_out=_OTHER_SPLITS)
+@takes_settings("spectrogram", "augment", "network", "train", "split", leave_out=_OTHER_SPLITS, complete=COMPLETERS)
 def crosscorpus(
     corpora: CorpusPaths,
     config: RunConfig,
@@ -302,11 +316,20 @@ def crosscorpus(
     ] = None,
     cache: Cache = None,
     no_cache: NoCache = False,
+    tensorboard: Tensorboard = True,
+    mlflow: Mlflow = False,
+    mlflow_uri: MlflowUri = None,
+    wandb: Wandb = False,
     json: Json = False,
 ) -> int:
     """Train on each corpus and judge on every other, on the labels that both have."""
+    if config.train.targets != "classes":
+        raise SettingsError(
+            f"targets is {config.train.targets}; corpora are judged on one another by their labels only"
+        )
     chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
     prepare_training("crosscorpus")
+    trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
     found = [find(path, None) for path in corpora]
     words = "crosscorpus-all-but-one" if leave_one_out else "crosscorpus"
     from emogram import console
@@ -322,6 +345,7 @@ def crosscorpus(
         jobs=jobs,
         engine=engine_named(engine, address),
         cache=cache_folder(cache, no_cache),
+        trackers=trackers,
         progress=rich_progress(),
     )
     notes(result.warnings)

@@ -14,6 +14,7 @@ from emogram.corpora.corpus import Corpus
 from emogram.corpora.formats import FORMATS, Sounds
 from emogram.errors import CorpusError, OutputError, SettingsError
 from emogram.files import lock, output_error
+from emogram.nearby import unknown
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip
 
@@ -61,7 +62,7 @@ def convert(
     """
     out = Path(out)
     if to not in FORMATS:
-        raise SettingsError(f"unknown format '{to}'; expected one of {', '.join(FORMATS)}")
+        raise SettingsError(unknown("format", to, FORMATS))
     form = FORMATS[to]
     how = sounds or form.sounds[0]
     if how not in form.sounds:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import importlib.util
 import logging
@@ -23,6 +22,7 @@ from emogram.downloads.resuming import Resuming
 from emogram.downloads.unpacking import unpack
 from emogram.errors import CorpusError, DownloadError, MissingExtraError, SettingsError
 from emogram.files import require_space
+from emogram.nearby import unknown
 from emogram.progress import SILENT, Progress
 
 __all__ = ["Downloaded", "download", "offer", "present"]
@@ -59,9 +59,7 @@ def offer(name: str) -> tuple[Naming, Download]:
     """
     naming = CORPORA.get(name)
     if naming is None:
-        near = difflib.get_close_matches(name, CORPORA, n=1)
-        meant = f" (did you mean {near[0]}?)" if near else ""
-        raise SettingsError(f"unknown corpus '{name}'{meant}; expected one of {', '.join(CORPORA)}")
+        raise SettingsError(unknown("corpus", name, CORPORA))
     if isinstance(naming.origin, ByHand):
         raise DownloadError(
             f"{name} ({naming.licence}) cannot be downloaded by a program: at {naming.origin.page}, "

@@ -16,6 +16,7 @@ from emogram.errors import MissingExtraError, ModelError, SettingsError
 from emogram.explanations.gradcam import grad_cam
 from emogram.explanations.heard import Heard, hear
 from emogram.explanations.occlusion import PATCH_HZ, PATCH_S, SHORTEST_PATCH_S, occlusion
+from emogram.nearby import unknown
 from emogram.progress import SILENT, Progress
 from emogram.records import Explanation
 from emogram.spectrogram import FloatArray, band_centres_hz
@@ -65,6 +66,7 @@ def explain(
         raise ModelError(
             "this model takes pictures made elsewhere, whose seconds and hertz nobody knows; explain a model of sound"
         )
+    classifier.require_labels("explained")
     _check_arguments(start_s, end_s, top_k, patch_s, patch_hz)
     method = _method(classifier, method)
     waveform = _waveform(audio, sample_rate, start_s, end_s, wanted_rate=config.sample_rate)
@@ -103,7 +105,7 @@ def maps_of(
 
 def _method(classifier: Classifier, method: str) -> str:
     if method not in METHODS:
-        raise SettingsError(f"unknown method '{method}'; expected one of {', '.join(METHODS)}")
+        raise SettingsError(unknown("method", method, METHODS))
     melody = classifier.info.spectrogram is not None and classifier.info.spectrogram.periodicity_bands > 0
     has_keras = importlib.util.find_spec("keras") is not None
     if method == "auto":

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from emogram.errors import SettingsError
-from emogram.metrics import FloatArray, speaker_genders
+from emogram.metrics import DimensionValues, FloatArray, speaker_genders
 from emogram.plots.confidence import draw_reliability, draw_risk_coverage
+from emogram.plots.dimensions import draw_dimensions, draw_train_val_ccc
 from emogram.plots.style import (
     BLUE,
     GREY,
@@ -52,9 +54,6 @@ def draw_confusion_matrix(report: Report) -> Figure:
 
     Each cell shows percent and count; a class without clips is left blank.
     """
-    counts = np.asarray(report.confusion)
-    support = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, support, out=np.full(counts.shape, np.nan), where=support > 0)
     n_labels = len(report.labels)
     side = n_labels * min(0.62 if n_labels > 5 else 0.9, max(0.36, 9.0 / n_labels))
     # The cells are squares, so the room for names and colour bar is reckoned here: else one side would be cut off.
@@ -62,16 +61,73 @@ def draw_confusion_matrix(report: Report) -> Figure:
     width, height = 1.07 * side + 1.7 + 0.06 * letters, side + 0.55 + 0.05 * letters
     figure = new_figure(max(4.4, width), height, "Confusion matrix", _summary(report))
     axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap="cividis", vmin=0.0, vmax=np.nanmax(shares), aspect="equal")
-    _write_cells(axes, np.asarray(image.cmap(image.norm(np.nan_to_num(shares)))), shares, counts)
-    names = [plain(label) for label in report.labels]
-    rows = [f"{name} ({n})" for name, n in zip(names, support[:, 0], strict=True)]
-    axes.set_xticks(range(n_labels), names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(n_labels), rows)
-    axes.set_xlabel("predicted emotion")
-    axes.set_ylabel("true emotion (clips)")
+    image = _draw_matrix(axes, report)
     style_table(figure, axes, image, "share of the true emotion")
     return figure
+
+
+def _draw_matrix(axes: Axes, report: Report, *, most: float | None = None) -> Any:
+    """Draw the cells of a confusion matrix, in colours up to the share `most`, by default the highest there is."""
+    counts, shares = _row_shares(report)
+    image = axes.imshow(shares, cmap="cividis", vmin=0.0, vmax=most or np.nanmax(shares), aspect="equal")
+    _write_cells(axes, np.asarray(image.cmap(image.norm(np.nan_to_num(shares)))), shares, counts)
+    names = [plain(label) for label in report.labels]
+    rows = [f"{name} ({n})" for name, n in zip(names, counts.sum(axis=1), strict=True)]
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), rows)
+    axes.set_xlabel("predicted emotion")
+    axes.set_ylabel("true emotion (clips)")
+    return image
+
+
+def _row_shares(report: Report) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Return the counts of a confusion matrix, and the shares of each row; NaN where a class has no clips."""
+    counts = np.asarray(report.confusion)
+    support = counts.sum(axis=1, keepdims=True)
+    return counts, np.divide(counts, support, out=np.full(counts.shape, np.nan), where=support > 0)
+
+
+def before_after(before: Report, after: Report, path: Path, *, title: str) -> None:
+    """Write `draw_before_after` as PNG."""
+    save(draw_before_after(before, after, title=title), path)
+
+
+def draw_before_after(before: Report, after: Report, *, title: str) -> Figure:
+    """Draw the confusion matrices of one model before and after it was trained further, side by side.
+
+    Labels that no clip has and that neither says are left out.
+
+    Args:
+        before: On some clips.
+        after: On the same clips, with the same labels.
+        title: What became better or worse.
+    """
+    counts = np.asarray(before.confusion) + np.asarray(after.confusion)
+    used = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
+    before, after = _of_labels(before, used), _of_labels(after, used)
+    n_labels = len(used)
+    side = n_labels * min(0.62 if n_labels > 5 else 0.9, max(0.36, 9.0 / n_labels))
+    letters = max(len(label) for label in before.labels)
+    width, height = 2.1 * side + 2.9 + 0.12 * letters, side + 0.9 + 0.05 * letters
+    figure = new_figure(max(7.4, width), height, "Before and after", title)
+    left, right = figure.subplots(1, 2, sharey=True)
+    most = max(float(np.nanmax(_row_shares(report)[1])) for report in (before, after))
+    for axes, report, words in ((left, before, "before"), (right, after, "after")):
+        image = _draw_matrix(axes, report, most=most)
+        style_axes(axes, grid=None)
+        axes.tick_params(length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        axes.set_title(f"{words}: UAR {percent(report.metrics['uar'])}", size=TEXT_SIZE, color=INK)
+    right.set_ylabel("")
+    style_table(figure, right, image, "share of the true emotion")
+    return figure
+
+
+def _of_labels(report: Report, places: npt.NDArray[np.intp]) -> Report:
+    """Return a report whose confusion matrix has some of the labels alone; its figures stay."""
+    counts = np.asarray(report.confusion)[np.ix_(places, places)]
+    return replace(report, labels=tuple(report.labels[place] for place in places), confusion=tuple(map(tuple, counts)))
 
 
 def _write_cells(axes: Axes, colours: FloatArray, shares: FloatArray, counts: npt.NDArray[np.int64]) -> None:
@@ -202,6 +258,7 @@ def save_all(
     clips: Sequence[Clip] = (),
     calibrated: npt.ArrayLike | None = None,
     abstained: npt.NDArray[np.bool_] | None = None,
+    values: DimensionValues | None = None,
 ) -> list[Path]:
     """Write every plot that applies into a run's `plots/` folder.
 
@@ -214,29 +271,37 @@ def save_all(
         clips: The clips judged, whose genders colour the plot of speakers.
         calibrated: Probabilities after calibration, where `probabilities` are those before.
         abstained: Where the model says "unsure", shape (n_clips,).
+        values: The dimensions, true and told.
 
     Returns:
         The files written: confusion_matrix.png, per_class_accuracy.png, train_val_accuracy.png, loss.png,
-        reliability.png, risk_coverage.png, per_speaker.png, per_gender.png, per_intensity.png and per_corpus.png, as
-        far as they apply.
+        reliability.png, risk_coverage.png, per_speaker.png, per_gender.png, per_intensity.png, per_corpus.png,
+        dimensions.png and train_val_ccc.png, as far as they apply.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
         OutputError: A file could not be written.
     """
-    figures = {
-        "confusion_matrix": draw_confusion_matrix(report),
-        "per_class_accuracy": draw_per_class_accuracy(report),
-    }
-    if history is not None and len(epochs_of(history)):
-        figures["train_val_accuracy"] = draw_train_val_accuracy(history, title=report.protocol)
-        figures["loss"] = draw_loss(history, title=report.protocol)
-    figures["reliability"] = draw_reliability(targets, probabilities, title=report.protocol, calibrated=calibrated)
-    answers = probabilities if calibrated is None else calibrated
-    figures["risk_coverage"] = draw_risk_coverage(targets, answers, title=report.protocol, abstained=abstained)
-    genders = speaker_genders(clips)
-    for kind in report.per_group:
-        figures[f"per_{kind}"] = draw_per_group(report, kind, genders=genders if kind == "speaker" else None)
+    trained = history if history is not None and len(epochs_of(history)) else None
+    figures: dict[str, Figure] = {}
+    if report.labels:
+        figures["confusion_matrix"] = draw_confusion_matrix(report)
+        figures["per_class_accuracy"] = draw_per_class_accuracy(report)
+    if trained is not None and report.labels:
+        figures["train_val_accuracy"] = draw_train_val_accuracy(trained, title=report.protocol)
+    if trained is not None:
+        figures["loss"] = draw_loss(trained, title=report.protocol)
+    if report.labels:
+        figures["reliability"] = draw_reliability(targets, probabilities, title=report.protocol, calibrated=calibrated)
+        answers = probabilities if calibrated is None else calibrated
+        figures["risk_coverage"] = draw_risk_coverage(targets, answers, title=report.protocol, abstained=abstained)
+        genders = speaker_genders(clips)
+        for kind in report.per_group:
+            figures[f"per_{kind}"] = draw_per_group(report, kind, genders=genders if kind == "speaker" else None)
+    if values is not None:
+        figures["dimensions"] = draw_dimensions(report, values)
+        if trained is not None:
+            figures["train_val_ccc"] = draw_train_val_ccc(trained, title=report.protocol)
     paths = []
     for name, figure in figures.items():
         paths.append(folder / f"{name}.png")

@@ -1,77 +1,47 @@
-"""The Markdown of model cards -> plain HTML in which every character of the text is escaped."""
+"""The Markdown of model cards -> plain HTML in which no HTML of the text is left, by markdown-it-py."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
+from functools import lru_cache
 from html import escape
+from typing import Any
 
-_LINK = re.compile(r"\[([^\]]+)\]\((https://[^\s)\"'<>]+)\)")
-_CODE = re.compile(r"`([^`]+)`")
-_BOLD = re.compile(r"\*\*([^*]+)\*\*")
-_STARTS = re.compile(r"#{1,4} |```|\||- ")
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
 
 
 def to_html(text: str) -> str:
     """Return headings, paragraphs, lists, tables and code as HTML; a head of YAML is left out.
 
     Args:
-        text: Markdown as `card` writes it. What is beyond that is shown as it stands; HTML in it too, as text.
+        text: CommonMark with tables. HTML in it is shown as text, and no picture is fetched from anywhere.
     """
-    lines = re.sub(r"\A---\n.*?\n---\n", "", text.replace("\r\n", "\n"), flags=re.DOTALL).split("\n")
-    return "\n".join(_blocks(lines))
+    return str(_renderer().render(re.sub(r"\A---\n.*?\n---\n", "", text.replace("\r\n", "\n"), flags=re.DOTALL)))
 
 
-def _blocks(lines: list[str]) -> Iterator[str]:
-    place = 0
-    while place < len(lines):
-        line = lines[place]
-        end = place + 1
-        if not line.strip():
-            pass
-        elif line.startswith("```"):
-            end = next((k for k in range(end, len(lines)) if lines[k].startswith("```")), len(lines))
-            yield f"<pre tabindex=0><code>{escape(chr(10).join(lines[place + 1 : end]))}</code></pre>"
-            end += 1
-        elif heading := re.match(r"(#{1,4}) (.+)", line):
-            level = len(heading[1])
-            yield f"<h{level}>{_inline(heading[2])}</h{level}>"
-        elif line.startswith("|"):
-            end = _while(lines, end, lambda each: each.startswith("|"))
-            yield _table(lines[place:end])
-        elif line.startswith("- "):
-            end = _while(lines, end, lambda each: bool(each.strip()) and (each.startswith(("- ", "  "))))
-            items = "\n".join(lines[place:end])[2:].split("\n- ")
-            yield f"<ul>{''.join(f'<li>{_inline(item)}</li>' for item in items)}</ul>"
-        else:
-            end = _while(lines, end, lambda each: bool(each.strip()) and not _STARTS.match(each))
-            yield f"<p>{_inline(' '.join(lines[place:end]))}</p>"
-        place = end
+@lru_cache(maxsize=1)
+def _renderer() -> MarkdownIt:
+    made = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "autolink"])
+    made.validateLink = lambda url: url.startswith("https://")  # type: ignore[method-assign]
+    made.add_render_rule("link_open", _link)
+    # What is wider than the page scrolls, also by keys, and is announced.
+    made.add_render_rule("table_open", lambda *_: f"<div {_SCROLLS}>\n<table>\n")
+    made.add_render_rule("table_close", lambda *_: "</table>\n</div>\n")
+    made.add_render_rule("th_open", lambda *_: "<th scope=col>")
+    made.add_render_rule("fence", lambda _, tokens, index, *__: _code(tokens[index].content))
+    return made
 
 
-def _while(lines: list[str], place: int, fits: Callable[[str], bool]) -> int:
-    while place < len(lines) and fits(lines[place]):
-        place += 1
-    return place
+_SCROLLS = "class=scroll tabindex=0 role=region aria-label=Table"
 
 
-def _table(lines: list[str]) -> str:
-    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))] for line in lines]
-    head = "".join(f"<th scope=col>{_inline(cell)}</th>" for cell in rows[0])
-    body = "".join(f"<tr>{''.join(f'<td>{_inline(cell)}</td>' for cell in row)}</tr>" for row in rows[2:])
-    return (
-        "<div class=scroll tabindex=0 role=region aria-label=Table>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+def _link(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    tokens[index].attrSet("rel", "noreferrer")
+    return renderer.renderToken(tokens, index, options, env)
 
 
-def _inline(text: str) -> str:
-    """Escape, then mark links, code and bold; in code nothing else is marked."""
-    parts = _CODE.split(text.replace("\\|", "|"))
-    return "".join(
-        f"<code>{escape(part)}</code>" if place % 2 else _marked(escape(part)) for place, part in enumerate(parts)
-    )
-
-
-def _marked(text: str) -> str:
-    return _BOLD.sub(r"<strong>\1</strong>", _LINK.sub(r'<a href="\2" rel="noreferrer">\1</a>', text))
+def _code(content: str) -> str:
+    return f"<pre tabindex=0><code>{escape(content)}</code></pre>\n"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from emogram.errors import MissingExtraError, SettingsError
+from emogram.nearby import unknown
 from emogram.records import Timeline
 from emogram.writers import annotation, page, rows
 from emogram.writers.source import Source
@@ -79,9 +79,7 @@ def check_format(name: str) -> str:
         MissingExtraError: It needs the extra `formats`.
     """
     if name not in FORMATS:
-        close = difflib.get_close_matches(name.lower(), FORMATS, n=1)
-        meant = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(FORMATS)}"
-        raise SettingsError(f"unknown format '{name}'; {meant}")
+        raise SettingsError(unknown("format", name, FORMATS))
     needs = FORMATS[name].needs
     if needs and importlib.util.find_spec(needs) is None:
         raise MissingExtraError(f"writing {name}", "formats")

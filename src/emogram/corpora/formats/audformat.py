@@ -21,7 +21,7 @@ from emogram.corpora.corpus import UNKNOWN_LICENCE, Corpus
 from emogram.corpora.file_names import encodable
 from emogram.corpora.formats.columns import as_number, by_split, extra_names, number_names, text_columns
 from emogram.corpora.formats.form import Format, Written
-from emogram.corpora.formats.lines import Line, corpus_of, inside
+from emogram.corpora.formats.lines import NUMBERS, Line, corpus_of, inside
 from emogram.corpora.formats.sounds import Sounds, kept, lay_files, names_of, whole
 from emogram.corpora.labels import order_labels
 from emogram.corpora.named import CORPORA
@@ -30,6 +30,8 @@ from emogram.errors import CorpusError, MissingExtraError
 from emogram.files import output_error
 from emogram.progress import Task
 from emogram.records import Clip
+
+_Key = tuple[str, float, float | None]
 
 _HEADER = "db.yaml"
 _EMOTION = "emotion"
@@ -50,15 +52,27 @@ def _table_of(path: Path) -> str | None:
     return match[1] if match else None
 
 
-def _read(path: Path) -> Corpus:
+def _read(path: Path, unlabelled: bool) -> Corpus:
     """Read a database; of a file that is one of its tables, the emotions of that table."""
     folder = path if path.is_dir() else path.parent
     database = _load(folder)
     table = _table_of(path) if path.is_file() else None
-    frame = _frame(database, folder, None if table is None else [table])
+    frames = [
+        _frame(database, folder, None if table is None else [table], name) for name in _asked(database, unlabelled)
+    ]
     splits = _splits(database)
-    lines = [_line(index, values, splits, folder) for index, values in _rows(frame, _of_labels(database))]
-    return corpus_of(lines, root=folder, name=str(database.name))
+    told = _of_labels(database)
+    rows = {_whole(index): values for frame in reversed(frames) for index, values in _rows(frame, told)}
+    if not rows:
+        found = ", ".join(database.schemes) or "none"
+        raise CorpusError(f"{folder / _HEADER}: no labels of a scheme '{_EMOTION}'; found the schemes {found}")
+    lines = [_line(key, values, splits, folder) for key, values in rows.items()]
+    return corpus_of(lines, root=folder, name=str(database.name), unlabelled=unlabelled)
+
+
+def _asked(database: Any, unlabelled: bool) -> list[str]:
+    """Return the schemes by one of which a row is of use."""
+    return [_EMOTION, *(name for name in NUMBERS if unlabelled and name in database.schemes)]
 
 
 def _load(folder: Path) -> Any:
@@ -72,7 +86,7 @@ def _load(folder: Path) -> Any:
     for name, table in database.tables.items():
         twice = table.index[table.index.duplicated()]
         if len(twice):
-            raise CorpusError(f"{folder / f'db.{name}'}: {_named(twice[0])} is in it twice; expected it once")
+            raise CorpusError(f"{folder / f'db.{name}'}: {_named(_whole(twice[0]))} is in it twice; expected it once")
     return database
 
 
@@ -93,26 +107,22 @@ def _refuse_code(folder: Path, header: Path) -> None:
         raise CorpusError(f"{header}: no plain YAML ({str(error).splitlines()[0]})") from None
 
 
-def _frame(database: Any, folder: Path, tables: Sequence[str] | None) -> Any:
-    """Return a row for each clip with all that the schemes tell of it."""
+def _frame(database: Any, folder: Path, tables: Sequence[str] | None, asked: str) -> Any:
+    """Return a row for each clip that a scheme tells something of, with what all others tell of it."""
     for name in tables or ():
         if name not in database.tables:
             raise CorpusError(
                 f"{folder / _HEADER}: has no table '{name}'; expected one of {', '.join(database.tables)}"
             )
-    others = [name for name in database.schemes if name != _EMOTION]
+    others = [name for name in database.schemes if name != asked]
     try:
-        frame = database.get(_EMOTION, others, tables=tables)
+        return database.get(asked, others, tables=tables)
     except (ValueError, TypeError) as error:
         held = ", ".join(name for name in database.tables)
         reason = " ".join(str(error).split())[:200]
         raise CorpusError(
             f"{folder}: its tables contradict each other ({reason}); give the file of one of them: {held}"
         ) from None
-    if not len(frame):
-        found = ", ".join(database.schemes) or "none"
-        raise CorpusError(f"{folder / _HEADER}: no labels of a scheme '{_EMOTION}'; found the schemes {found}")
-    return frame
 
 
 def _of_labels(database: Any) -> dict[str, dict[str, dict[str, str]]]:
@@ -138,7 +148,7 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if not pd.isna(value)}
 
 
-def _splits(database: Any) -> dict[Any, str]:
+def _splits(database: Any) -> dict[_Key, str]:
     """Return the part of each row of the tables that are of one; a file without times stands for the whole of it."""
     return {
         _whole(index): str(table.split_id)
@@ -148,7 +158,7 @@ def _splits(database: Any) -> dict[Any, str]:
     }
 
 
-def _whole(index: Any) -> tuple[str, float, float | None]:
+def _whole(index: Any) -> _Key:
     """Return file, start and end in seconds of a row."""
     import pandas as pd
 
@@ -168,14 +178,14 @@ def _rows(frame: Any, of_labels: Mapping[str, Mapping[str, Mapping[str, str]]]) 
         yield index, {**more, **row}
 
 
-def _named(index: Any) -> str:
-    file, start_s, end_s = _whole(index)
+def _named(key: _Key) -> str:
+    file, start_s, end_s = key
     return file if end_s is None and not start_s else f"{file} from {start_s:g} s"
 
 
-def _line(index: Any, values: Mapping[str, str], splits: Mapping[Any, str], folder: Path) -> Line:
-    place = f"{folder / _HEADER}, {_named(index)}"
-    file, start_s, end_s = key = _whole(index)
+def _line(key: _Key, values: Mapping[str, str], splits: Mapping[_Key, str], folder: Path) -> Line:
+    place = f"{folder / _HEADER}, {_named(key)}"
+    file, start_s, end_s = key
     extra = {name.lower(): value for name, value in values.items() if name not in (_EMOTION, "speaker", "corpus")}
     return Line(
         place,
@@ -200,7 +210,8 @@ def _write(corpus: Corpus, out: Path, sounds: Sounds, task: Task) -> Written:
     numbers = number_names(clips)
     database = _database(library, corpus)
     told = {id(clip): text_columns(clip, names) for clip in clips}
-    schemes = {_EMOTION: library.Scheme(labels=list(order_labels(clip.label or "" for clip in clips)))}
+    labels = order_labels(clip.label for clip in clips if clip.label)
+    schemes = {_EMOTION: library.Scheme(labels=list(labels))} if labels else {}
     for name in ("speaker", "corpus", *names):
         if name == "speaker" and any(clip.speaker for clip in clips):
             schemes[name] = library.Scheme(labels=_speakers(clips, of_speakers))
@@ -209,8 +220,8 @@ def _write(corpus: Corpus, out: Path, sounds: Sounds, task: Task) -> Written:
     for name, scheme in schemes.items():
         database.schemes[_valid(name)] = scheme
     for split, part in by_split(clips, without="").items():
-        columns: dict[str, list[Any]] = {_EMOTION: [clip.label for clip in part]}
-        for name in list(schemes)[1:]:
+        columns: dict[str, list[Any]] = {_EMOTION: [clip.label for clip in part]} if labels else {}
+        for name in [name for name in schemes if name != _EMOTION]:
             texts = [told[id(clip)][name] for clip in part]
             columns[name] = [as_number(text) if name in numbers else encodable(text) or None for text in texts]
         _add_table(library, database, split, _index(library, part, files), columns)

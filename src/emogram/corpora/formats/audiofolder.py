@@ -55,7 +55,7 @@ def _recognise(path: Path) -> bool:
     return bool(rows) and Path(rows[0].path).suffix.lower() in AUDIO_SUFFIXES
 
 
-def _read(root: Path) -> Corpus:
+def _read(root: Path, unlabelled: bool) -> Corpus:
     """Read the tables of all parts. What a folder is called tells the part, unless a column `split` does."""
     tables = _tables(root) if root.is_dir() else []
     if not tables:
@@ -63,7 +63,7 @@ def _read(root: Path) -> Corpus:
     rows = [
         (row, table, inside(table.parent, row.path, where(row, table)))
         for table in tables
-        for row in read_table(table, _ALIASES)
+        for row in read_table(table, _ALIASES, unlabelled=unlabelled)
     ]
     splits = [split_in(path.relative_to(root).parts[:-1]) for _, _, path in rows]
     if {part_of(split) for split in splits} == {"train"}:
@@ -78,7 +78,7 @@ def _read(root: Path) -> Corpus:
     if unlisted:
         names = first_names([path.relative_to(root) for path in unlisted])
         warnings.append(f"{counted(len(unlisted), 'sound file')} in no metadata left out: {names}")
-    return corpus_of(lines, root=root, name=root.resolve().name, warnings=warnings)
+    return corpus_of(lines, root=root, name=root.resolve().name, warnings=warnings, unlabelled=unlabelled)
 
 
 def _write(corpus: Corpus, out: Path, sounds: Sounds, task: Task) -> Written:
@@ -104,13 +104,13 @@ def _write(corpus: Corpus, out: Path, sounds: Sounds, task: Task) -> Written:
         failed += gone
         lost_ids = {id(clip) for clip, _ in gone}
         rows = [
-            {"file_name": file, "label": clip.label, **_columns(clip, names, numbers)}
+            {"file_name": file, "label": clip.label or "", **_columns(clip, names, numbers)}
             for clip, file in zip(clips, files, strict=True)
             if id(clip) not in lost_ids
         ]
         if rows:
             write_text(out / folder / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    labels = order_labels(clip.label or "" for clip in kept(corpus.clips, failed))
+    labels = order_labels(clip.label for clip in kept(corpus.clips, failed) if clip.label)
     write_text(out / "README.md", _card(corpus, list(folders), labels))
     if not all(map(whole, corpus.clips)):
         lost.append("where in their recordings clips begin and end: they are files of their own now")

@@ -15,6 +15,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,12 @@ _SHARD = "500MB"
 
 
 def corpus_from_datasets(
-    data: Dataset | DatasetDict, *, name: str = "dataset", label: str | None = None, folder: str | Path | None = None
+    data: Dataset | DatasetDict,
+    *,
+    name: str = "dataset",
+    label: str | None = None,
+    folder: str | Path | None = None,
+    unlabelled: bool = False,
 ) -> Corpus:
     """Make a corpus of a `datasets.Dataset`, or of a `DatasetDict`, whose parts become `Clip.extra["split"]`.
 
@@ -54,6 +60,7 @@ def corpus_from_datasets(
         label: Name of the column that tells the emotion, where it is another.
         folder: Where sound that lies within the data is written to; by default below the cache of emogram, where what
             is there already stays.
+        unlabelled: Take rows without an emotion as well; the column for it may then be missing.
 
     Raises:
         CorpusError: A column is missing, or a row has no sound; the message names part and row.
@@ -63,14 +70,12 @@ def corpus_from_datasets(
     library = _library("reading datasets of Hugging Face")
     parts = dict(data) if isinstance(data, library.DatasetDict) else {"": data}
     root = Path(folder) if folder is not None else default_cache() / "datasets" / _fingerprint(parts)
-    lines = [
-        line
-        for split, part in parts.items()
-        for line in _lines(
-            library, part, split, where=f"{name}, part {split}" if split else name, label=label, root=root
-        )
-    ]
-    return corpus_of(lines, root=root, name=name)
+    lines: list[Line] = []
+    for split, part in parts.items():
+        place = f"{name}, part {split}" if split else name
+        columns = _Columns.of(library, part.features, label, place, unlabelled=unlabelled)
+        lines += _lines(library, part, columns, split, place, root)
+    return corpus_of(lines, root=root, name=name, unlabelled=unlabelled)
 
 
 def datasets_from_corpus(corpus: Corpus) -> Dataset | DatasetDict:
@@ -120,7 +125,7 @@ def _tables(
         names = [each for each in names if each != SPLIT]
     numbers = number_names(clips)
     features = library.Features(
-        {"audio": library.Audio(), "label": library.ClassLabel(names=list(corpus.labels))}
+        {"audio": library.Audio(), "label": _labels(library, corpus)}
         | {
             encodable(each): library.Value("float64" if each in numbers else "string")
             for each in ("speaker", "corpus", *names)
@@ -140,8 +145,8 @@ def _dataset(
     import pyarrow as pa
     from datasets.table import InMemoryTable
 
-    labels = features["label"]
-    columns: dict[str, list[Any]] = {"audio": list(sounds), "label": [labels.str2int(clip.label) for clip in clips]}
+    labels = {name: place for place, name in enumerate(getattr(features["label"], "names", ()))}
+    columns: dict[str, list[Any]] = {"audio": list(sounds), "label": [labels.get(clip.label or "") for clip in clips]}
     told = [{encodable(name): text for name, text in text_columns(clip, list(clip.extra)).items()} for clip in clips]
     for name, feature in features.items():
         if name not in columns:
@@ -154,11 +159,16 @@ def _dataset(
     )
 
 
+def _labels(library: Any, corpus: Corpus) -> Any:
+    """Return the type of the labels; it cannot be ClassLabel where there are none."""
+    return library.ClassLabel(names=list(corpus.labels)) if corpus.labels else library.Value("string")
+
+
 def _recognise(path: Path) -> bool:
     return (path / _DICT).is_file() or ((path / _INFO).is_file() and (path / _STATE).is_file())
 
 
-def _read(path: Path) -> Corpus:
+def _read(path: Path, unlabelled: bool) -> Corpus:
     """Read what `save_to_disk` has made. The corpus is below the cache, where its sound is written to."""
     library = _library("reading a folder of Hugging Face's datasets")
     if not _recognise(path):
@@ -169,37 +179,49 @@ def _read(path: Path) -> Corpus:
         data = library.load_from_disk(str(path))
     except (OSError, ValueError, KeyError, TypeError, library.exceptions.DatasetsError) as error:
         raise CorpusError(f"{path}: not readable as a saved dataset ({' '.join(str(error).split())[:200]})") from None
-    return corpus_from_datasets(data, name=path.resolve().name)
+    return corpus_from_datasets(data, name=path.resolve().name, unlabelled=unlabelled)
 
 
-def _lines(library: Any, data: Any, split: str, *, where: str, label: str | None, root: Path) -> Iterator[Line]:
+@dataclass(frozen=True)
+class _Columns:
+    """What the columns of a dataset are called; "" for one that is not there."""
+
+    audio: str
+    label: str
+    speaker: str
+    corpus: str
+
+    @classmethod
+    def of(cls, library: Any, features: Any, label: str | None, place: str, *, unlabelled: bool) -> _Columns:
+        """Find them, or say which is missing."""
+        if features is None:
+            raise CorpusError(f"{place}: tells no columns; load it without streaming=True")
+        audio = next((name for name, feature in features.items() if isinstance(feature, library.Audio)), "")
+        wanted = (label,) if label else _LABELS
+        found = next((name for name in wanted if name in features), "")
+        if not audio or not (found or unlabelled):
+            missing = f"for the emotion, {' or '.join(wanted)}" if audio else "of the type Audio"
+            raise CorpusError(f"{place}: no column {missing}; found {', '.join(map(str, features)) or 'none'}")
+        speaker = next((name for name in _SPEAKERS if name in features), "")
+        return cls(audio, found, speaker, "corpus" if "corpus" in features else "")
+
+
+def _lines(library: Any, data: Any, columns: _Columns, split: str, place: str, root: Path) -> Iterator[Line]:
+    if not hasattr(data, "num_rows"):
+        raise CorpusError(f"{place}: is streamed; expected a Dataset, load it without streaming=True")
     features = data.features
-    if features is None or not hasattr(data, "num_rows"):
-        raise CorpusError(f"{where}: is streamed; expected a Dataset, load it without streaming=True")
-    audio = next((name for name, feature in features.items() if isinstance(feature, library.Audio)), None)
-    found = label or next((name for name in _LABELS if name in features), None)
-    if audio is None or found not in features:
-        wanted = "of the type Audio" if audio is None else f"for the emotion, {label or ' or '.join(_LABELS)}"
-        raise CorpusError(f"{where}: no column {wanted}; found {', '.join(map(str, features)) or 'none'}")
-    speaker = next((name for name in _SPEAKERS if name in features), None)
-    data = data.with_format(None).cast_column(audio, library.Audio(decode=False))
+    extra = [name for name in features if name not in (columns.audio, columns.label, columns.speaker, columns.corpus)]
+    data = data.with_format(None).cast_column(columns.audio, library.Audio(decode=False))
     used: dict[str, int] = {}
     for number, row in enumerate(data):
-        place = f"{where}, row {number}"
-        path = _sound(row[audio], place, number, root / encodable(split), used)
-        told = {
-            name.lower(): _text(row[name], features[name])
-            for name in features
-            if name not in (audio, found, speaker, "corpus")
-        }
-        yield Line(
-            place,
-            path,
-            _text(row[found], features[found]),
-            _text(row[speaker], features[speaker]) if speaker else "",
-            _text(row["corpus"], features["corpus"]) if "corpus" in features else "",
-            extra={SPLIT: split, **told},
+        where = f"{place}, row {number}"
+        label, speaker, corpus = (
+            _text(row[name], features[name]) if name else ""
+            for name in (columns.label, columns.speaker, columns.corpus)
         )
+        path = _sound(row[columns.audio], where, number, root / encodable(split), used)
+        told = {name.lower(): _text(row[name], features[name]) for name in extra}
+        yield Line(where, path, label, speaker, corpus, extra={SPLIT: split, **told})
 
 
 def _text(value: Any, feature: Any) -> str:

@@ -72,7 +72,7 @@ def _recognise(path: Path) -> bool:
     return bool(tables) and bool(peek(tables[0], _ALIASES))
 
 
-def _read(path: Path) -> Corpus:
+def _read(path: Path, unlabelled: bool) -> Corpus:
     """Read one corpus, several, or one fold; the parts are those of the fold, where there is only one."""
     tables = _tables(path)
     if not tables:
@@ -84,11 +84,11 @@ def _read(path: Path) -> Corpus:
     warnings: list[str] = []
     for table in tables:
         beside = _Beside.of(table, warnings)
-        rows = read_table(table, _ALIASES)
+        rows = read_table(table, _ALIASES, unlabelled=unlabelled)
         base = base_of(table.parent, [row.path for row in rows])
         lines += [_line(row, table, base, beside) for row in rows]
     name = path.resolve().parent.name if path.is_file() else path.resolve().name
-    return corpus_of(lines, root=path, name=name, warnings=warnings)
+    return corpus_of(lines, root=path, name=name, warnings=warnings, unlabelled=unlabelled)
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _line(row: Row, table: Path, base: Path, beside: _Beside) -> Line:
 
 
 def _keys(table: Path) -> Iterator[str]:
-    return (row.extra["key"] for row in read_table(table, _ALIASES) if row.extra.get("key"))
+    return (row.extra["key"] for row in read_table(table, _ALIASES, unlabelled=True) if row.extra.get("key"))
 
 
 def _label_map(path: Path) -> dict[str, str]:
@@ -214,6 +214,9 @@ def _write_rows(stem: Path, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
 
 def _fields(clip: Clip, wav: str, failed: Failed) -> dict[str, Any]:
     """Return the fields of EmoBox's own; nothing, and a line in `failed`, where the sound does not tell its length."""
+    if clip.label is None:
+        failed.append((clip, f"{clip.path}: has no emotion, which EmoBox has for every clip"))
+        return {}
     try:
         duration_s, sample_rate, channels = probe(clip.path)
         if duration_s is None:

@@ -35,7 +35,7 @@ class Format:
         title: What it is, for the help.
         sounds: How sound can come into it, the default first.
         recognise: Whether a folder or file is in this format; looks at names and the first lines only.
-        read: Reads what was recognised.
+        read: Reads what was recognised; the second argument is `unlabelled` of `find_corpus`.
         write: Writes a corpus of sound into a folder that is there and empty.
         within: Whether the format holds the sound itself, and not as files.
     """
@@ -44,6 +44,6 @@ class Format:
     title: str
     sounds: tuple[Sounds, ...]
     recognise: Callable[[Path], bool]
-    read: Callable[[Path], Corpus]
+    read: Callable[[Path, bool], Corpus]
     write: Callable[[Corpus, Path, Sounds, Task], Written]
     within: bool = False

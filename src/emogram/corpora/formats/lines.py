@@ -53,13 +53,13 @@ class Line:
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_table(path: Path, aliases: Mapping[str, Sequence[str]], needs: Sequence[str] = ("path", "label")) -> list[Row]:
+def read_table(path: Path, aliases: Mapping[str, Sequence[str]], *, unlabelled: bool = False) -> list[Row]:
     """Read the rows of a CSV or JSONL file; see `manifest.rows_of`.
 
     Args:
         path: The file.
         aliases: Names of the columns of `manifest.COLUMNS`; those that are left out keep theirs.
-        needs: Columns that must be there.
+        unlabelled: Whether the column for the label may be missing.
 
     Raises:
         CorpusError: Not readable, or not such a table; the message names file and row.
@@ -68,6 +68,7 @@ def read_table(path: Path, aliases: Mapping[str, Sequence[str]], needs: Sequence
         content = path.read_bytes()
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})") from None
+    needs = ("path",) if unlabelled else ("path", "label")
     return rows_of(content, name=str(path), needs=needs, aliases={**COLUMNS, **aliases})
 
 
@@ -143,7 +144,9 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def corpus_of(lines: Sequence[Line], *, root: Path, name: str, warnings: Sequence[str] = ()) -> Corpus:
+def corpus_of(
+    lines: Sequence[Line], *, root: Path, name: str, warnings: Sequence[str] = (), unlabelled: bool = False
+) -> Corpus:
     """Make a corpus of the rows of one or several tables; those without a label are left out with a warning.
 
     Args:
@@ -151,15 +154,16 @@ def corpus_of(lines: Sequence[Line], *, root: Path, name: str, warnings: Sequenc
         root: The folder or file they were read from.
         name: What the corpus is called, unless its clips say.
         warnings: What is to be said already.
+        unlabelled: Take those without a label as well.
 
     Raises:
         CorpusError: A file is missing, two rows are of the same clip, or no row has a label.
     """
-    labelled = [line for line in lines if line.label]
+    labelled = [line for line in lines if line.label or unlabelled]
     if not labelled:
         raise CorpusError(f"{root}: none of its {counted(len(lines), 'row')} has an emotion")
     _refuse_absent(labelled)
-    labels = unify_labels(line.label for line in labelled)
+    labels = unify_labels(line.label for line in labelled if line.label)
     first: dict[tuple[Path, float, float | None], Line] = {}
     clips = []
     for line in labelled:
@@ -168,7 +172,7 @@ def corpus_of(lines: Sequence[Line], *, root: Path, name: str, warnings: Sequenc
             raise CorpusError(f"{line.where}: the same clip as {first[key].where} ({line.path}); expected it once")
         first[key] = line
         extra = {name: _number(value) if name in NUMBERS else value for name, value in line.extra.items() if value}
-        label, speaker, corpus = labels[line.label], line.speaker or None, line.corpus or name
+        label, speaker, corpus = labels.get(line.label), line.speaker or None, line.corpus or name
         clips.append(Clip(line.path, label, speaker, corpus, line.start_s, line.end_s, extra))
     notes = list(warnings)
     if len(labelled) < len(lines):

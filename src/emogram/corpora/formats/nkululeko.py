@@ -75,7 +75,7 @@ def _named_tables(folder: Path) -> dict[Path, str]:
     return tables
 
 
-def _read(path: Path) -> Corpus:
+def _read(path: Path, unlabelled: bool) -> Corpus:
     if path.is_dir():
         tables = _named_tables(path) or dict.fromkeys(sorted(path.glob("*.csv")), "")
         tables = {table: part for table, part in tables.items() if peek(table, _ALIASES)}
@@ -83,12 +83,13 @@ def _read(path: Path) -> Corpus:
             raise CorpusError(f"{path}: no CSV file in it with the columns file and emotion, as nkululeko has them")
     else:
         tables = {path: ""}
-    lines = [line for table, part in tables.items() for line in _lines(table, part)]
-    return corpus_of(lines, root=path, name=(path if path.is_dir() else path.parent).resolve().name)
+    lines = [line for table, part in tables.items() for line in _lines(table, part, unlabelled)]
+    name = (path if path.is_dir() else path.parent).resolve().name
+    return corpus_of(lines, root=path, name=name, unlabelled=unlabelled)
 
 
-def _lines(table: Path, part: str) -> list[Line]:
-    rows = read_table(table, _ALIASES)
+def _lines(table: Path, part: str, unlabelled: bool) -> list[Line]:
+    rows = read_table(table, _ALIASES, unlabelled=unlabelled)
     base = base_of(table.parent, [row.path for row in rows])
     return [
         line_of(
@@ -145,7 +146,7 @@ def _experiment(name: str, clips: Sequence[Clip], *, relative: bool) -> str:
         f"{name} = ./{name}.csv",
         *(f"{name}.{key} = {value}" for key, value in data.items()),
         "target = emotion",
-        f"labels = {list(order_labels(clip.label or '' for clip in clips))}",
+        f"labels = {list(order_labels(clip.label for clip in clips if clip.label))}",
         "[FEATS]",
         "type = ['os']",
         "[MODEL]",

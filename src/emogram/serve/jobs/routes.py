@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from pydantic import Field
 
 from emogram.config import Settings
+from emogram.nearby import unknown
 from emogram.serve.clips import unless_gone
 from emogram.serve.jobs.place import RESULT, WINDOWS
 from emogram.serve.jobs.runner import Jobs
@@ -289,7 +290,7 @@ async def explanation(
         )
     labels = service.models.named(job.model).labels
     if label is not None and label not in labels:
-        raise Problem("bad_parameter", f"label '{label}'; expected one of {', '.join(labels)}")
+        raise Problem("bad_parameter", unknown("label", label, labels))
     values = {"start_s": start_ms / 1000, "end_s": end_ms / 1000, "label": label}
     path = await _view(request, service, job, "job_explanation", ".json", values, limit_s=EXPLANATION_LIMIT_S)
     return await _file(path, "application/json")
