@@ -33,6 +33,7 @@ from emogram.client import AsyncClient, Client
 from emogram.config import ServeConfig, run_config
 from emogram.serve.app import create_app
 from emogram.testing import tiny_bundle
+from emogram.tuning.space import read_space
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -106,7 +107,11 @@ def try_python(block: Block, shell: Shell, names: dict[str, Any]) -> None:
 
 def try_toml(block: Block, shell: Shell, names: dict[str, Any]) -> None:
     values = tomllib.loads(block.text)
-    if all(isinstance(value, dict) for value in values.values()):
+    inner = [inner for value in values.values() if isinstance(value, dict) for inner in value.values()]
+    if any(isinstance(value, dict) for value in inner):  # ranges: what `emogram tune` searches
+        (shell.folder / "my-space.toml").write_text(block.text, encoding="utf-8")
+        read_space(shell.folder / "my-space.toml")
+    elif all(isinstance(value, dict) for value in values.values()):
         run_config(values)
     else:
         ServeConfig.from_dict(values)
