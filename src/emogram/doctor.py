@@ -150,6 +150,8 @@ def _python() -> Check:
 
 
 def _core_versions() -> str:
+    import emogram.runtime  # noqa: F401  (before the library, which else would report)
+
     for module in _CORE:
         importlib.import_module(module)
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _CORE.values())
