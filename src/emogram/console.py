@@ -39,6 +39,7 @@ from emogram.records import (
     SeedSummary,
     Segment,
     Timeline,
+    Trial,
 )
 
 if TYPE_CHECKING:  # an error line must not wait for what these import
@@ -711,6 +712,23 @@ def conditions_view(scores: Sequence[ConditionScore], *, title: str, protocol: s
             style="bold" if clean else None,
         )
     return Group(Text(title, style="bold"), Text(protocol, style="italic"), Text(), table)
+
+
+def trials_view(trials: Sequence[Trial], *, title: str, protocol: str) -> RenderableType:
+    """Return what some trials of a study came to."""
+    table = _table(("trial", "right"), *((name, "right") for name in ("UAR", "accuracy", "loss", "epochs", "took")), "")
+    for trial in trials:
+        table.add_row(
+            str(trial.number),
+            percent(trial.mean("uar")),
+            percent(trial.mean("accuracy")),
+            f"{trial.mean('loss'):.3f}",
+            str(trial.n_epochs),
+            duration(trial.seconds),
+            Text(_bar_of(trial.mean("uar"), 20)),
+            style="bold" if trial is trials[0] else None,
+        )
+    return Group(Text(title, style="bold"), Text(one_line(protocol), style="italic"), Text(), table)
 
 
 def checks_table(checks: Sequence[Check]) -> Table:

@@ -21,6 +21,7 @@ from emogram.cli.serving import serve
 from emogram.cli.sharing import pull, push
 from emogram.cli.shipping import ship
 from emogram.cli.training import crosscorpus, crossval, demo, train
+from emogram.cli.tuning import tune
 
 __all__ = ["app", "main", "run"]
 
@@ -30,6 +31,7 @@ for _command in (
     train,
     crossval,
     crosscorpus,
+    tune,
     finetune,
     evaluate,
     compare,
