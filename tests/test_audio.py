@@ -290,3 +290,56 @@ def test_many_channels_of_a_small_file_take_the_memory_of_one(tmp_path):
     assert tracemalloc.get_traced_memory()[1] < 4 * mixed.nbytes < samples.nbytes
     tracemalloc.stop()
     np.testing.assert_array_equal(mixed, prepare(samples, 16000, sample_rate=16000))
+
+
+def test_a_stereo_flac_that_does_not_tell_its_length_is_averaged(tmp_path: Path) -> None:
+    path = tmp_path / "streamed.flac"
+    soundfile.write(path, np.stack([_tone(16000), 0.5 * _tone(16000)], axis=1), 16000)
+    expected = load_audio(path, sample_rate=16000)
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    assert audio.probe(path) == (None, 16000, 2)
+    np.testing.assert_array_equal(load_audio(path, sample_rate=16000), expected)
+    np.testing.assert_allclose(expected, 0.75 * _tone(16000), atol=1e-4)
+
+
+def test_a_header_is_read_without_the_sound_or_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "tone.wav", np.zeros((4000, 2)), 8000)
+    assert audio.probe(tmp_path / "tone.wav") == (0.5, 8000, 2)
+    with pytest.raises(AudioError, match=r"missing\.wav: no such file"):
+        audio.probe(tmp_path / "missing.wav")
+    with pytest.raises(AudioError, match=r"words\.wav: not a readable sound file"):
+        audio.probe(_write(tmp_path / "words.wav", b"Dear reader,\n"))
+
+
+def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _write(tmp_path / "secret.wav", b"RIFF")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read all
+    with pytest.raises(AudioError, match=r"secret\.wav: no permission to read it"):
+        load_audio(path, sample_rate=16000)
+
+
+def test_a_waveform_without_samples_is_refused_by_its_name() -> None:
+    with pytest.raises(AudioError, match="window 3: no samples in it") as refused:
+        audio.check_waveform(np.zeros(0, np.float32), 16000, name="window 3")
+    assert refused.value.code == "empty"
+
+
+def test_a_mixed_file_that_ends_before_its_header_says_gives_what_is_there(tmp_path: Path) -> None:
+    sound = np.random.default_rng(0).normal(0.0, 0.1, (200_000, 2)).astype(np.float32)
+
+    class Ends:
+        """libsndfile trusts some headers, as of a Vorbis stream that was spliced, and then has no more."""
+
+        def __init__(self) -> None:
+            self._place = 0
+
+        def read(self, n: int, **_: Any) -> Any:
+            block = sound[self._place : self._place + n]
+            self._place += n
+            return block
+
+    mixed = audio._read_mixed(Ends(), 10**6)
+    np.testing.assert_allclose(mixed[:, 0], sound.mean(axis=1), atol=1e-7)

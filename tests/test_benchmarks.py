@@ -214,7 +214,9 @@ def test_a_command_names_no_folder_of_this_machine():
 def test_a_table_takes_its_own_place_in_a_page_and_no_other(tmp_path):
     page = tmp_path / "page.md"
     first = Table("first", ("a", "b"), (("1", "2"),), ("Note.",)).markdown("make first")
-    assert first == "```\nmake first\n```\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\nNote.\n"
+    assert (
+        first == "<!-- not run: measures -->\n```sh\nmake first\n```\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\nNote.\n"
+    )
     put_into(page, "first", first)
     put_into(page, "second", "second\n")
     once = page.read_text("utf-8")
@@ -237,3 +239,12 @@ def test_what_cannot_be_measured_is_one_line(voices_folder, model, capsys):
     assert capsys.readouterr().err == "error: babble is made of other speakers' clips, and none were given\n"
     with pytest.raises(SystemExit):
         main(["nothing"])
+
+
+def test_the_table_of_dimensions_tells_what_each_network_learnt(tmp_path, capsys, without_plots):
+    assert main(["dimensions", "--tiny", "--keep", str(tmp_path)]) == 0
+    header, _, *rows = cells(capsys.readouterr().out)
+    assert header[0] == "`--targets`" and [row[0] for row in rows] == ["classes", "dimensions", "both"]
+    classes, alone, both = ([cell != "–" for cell in row[1:]] for row in rows)
+    assert classes == [False, False, False, True] and alone == [True, True, True, False] and all(both)
+    assert open_bundle(tmp_path / "both").info.dimensions[0].high == 7.0

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -21,7 +23,7 @@ from emogram.bundle import (
     write_known_clips,
 )
 from emogram.config import SpectrogramConfig
-from emogram.errors import ModelError, SettingsError
+from emogram.errors import ModelError, OutputError, SettingsError
 
 LABELS = ("angry", "happy", "sad")
 
@@ -184,7 +186,9 @@ def test_monstrous_network_is_refused_before_it_is_read(folder, monkeypatch):
 )
 def test_newer_format_is_refused_with_the_version_to_install(folder, version, advice):
     change_info(folder, format_version=FORMAT_VERSION + 1, package_version=version, novelty=True)
-    with pytest.raises(ModelError, match=rf"format 2, and emogram .* reads up to 1; {advice}"):
+    with pytest.raises(
+        ModelError, match=rf"format {FORMAT_VERSION + 1}, and emogram .* reads up to {FORMAT_VERSION}; {advice}"
+    ):
         open_bundle(folder)
 
 
@@ -306,3 +310,64 @@ def test_known_clips_come_back_by_part_and_are_sealed(folder):
     (folder / CLIPS_FILE).write_text("short train\n")
     with pytest.raises(ModelError, match="'short train' is not '<hash> <part>'"):
         seal(folder, info, "card").known_clips()
+
+
+# ---------------------------------------------------------------- whom it heard
+
+
+def test_whom_a_model_heard_is_told_with_the_corpus_and_with_those_of_models_before_it():
+    split = {"train_speakers": ["01", "02"], "validation_speakers": ["03"], "test_speakers": ["04"]}
+    before = {"model_id": "m", "sha256": "ab", "heard": ["TESS/OAF"]}
+    assert info_of(split=split).heard("train", "validation") == {"RAVDESS/01", "RAVDESS/02", "RAVDESS/03"}
+    assert info_of(split=split, init=before).heard("test") == {"RAVDESS/04", "TESS/OAF"}
+    several = {**split, "corpora": ["RAVDESS", "TESS"], "train_speakers": ["RAVDESS/01", "TESS/OAF"]}
+    assert info_of(split=several, teachers=[before]).heard("train") == {"RAVDESS/01", "TESS/OAF"}
+    pretrained = [{"corpus": name, "n_clips": 1, "content_hash": "", "pretraining": name == "TESS"}
+                  for name in ("RAVDESS", "TESS")]  # fmt: skip
+    assert info_of(split=split, trained_on=pretrained).heard("train") == {"RAVDESS/01", "RAVDESS/02"}
+
+
+def test_an_answer_to_adapt_from_has_a_number_for_each_label():
+    assert info_of(mean_log_probabilities=(-1.0, -1.0, -1.1)).mean_log_probabilities == (-1.0, -1.0, -1.1)
+    with pytest.raises(SettingsError, match="mean_log_probabilities must be 3, one for each label"):
+        info_of(mean_log_probabilities=(-1.0,))
+
+
+# ---------------------------------------------------------------- a disk that fails
+
+
+def failing_for(name: str, real):
+    def call(path: Path, *arguments, **settings):
+        if Path(path).name == name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path, *arguments, **settings)
+
+    return call
+
+
+def test_a_file_that_cannot_be_read_is_named(folder, monkeypatch):
+    sealed = open_bundle(folder)
+    with monkeypatch.context() as patch, pytest.raises(ModelError, match=r"model\.json: cannot be read \(Input/output"):
+        patch.setattr(Path, "read_bytes", failing_for("model.json", Path.read_bytes))
+        sealed.read("model.json")
+    with monkeypatch.context() as patch, pytest.raises(ModelError, match=r"model\.onnx: cannot be read \(Input/output"):
+        patch.setattr(bundle_module, "sha256_of", failing_for("model.onnx", bundle_module.sha256_of))
+        open_bundle(folder)
+    with monkeypatch.context() as patch, pytest.raises(ModelError, match=r"SHA256SUMS: cannot be read \(Input/output"):
+        patch.setattr(Path, "read_bytes", failing_for("SHA256SUMS", Path.read_bytes))
+        open_bundle(folder)
+
+
+def test_a_monstrous_description_is_refused_before_it_is_read(folder, monkeypatch):
+    monkeypatch.setattr(bundle_module, "MAX_INFO_BYTES", 100)
+    with pytest.raises(ModelError, match=r"SHA256SUMS: .* bytes; expected at most 100"):
+        open_bundle(folder)
+
+
+def test_where_the_old_seal_cannot_be_broken_nothing_is_written(folder, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr(Path, "unlink", failing_for("SHA256SUMS", Path.unlink))
+    with pytest.raises(OutputError, match="SHA256SUMS: Input/output error"):
+        seal(folder, info_of(seed=8), "new card")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert open_bundle(folder).info == info_of()

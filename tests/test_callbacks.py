@@ -1,6 +1,5 @@
 """Between the epochs: judging, keeping the best, the history, hard classes, and what the reader sees."""
 
-import contextlib
 import errno
 import math
 import types
@@ -261,13 +260,13 @@ def test_an_epoch_that_judged_nothing_leaves_hard_classes_as_they_were(batches):
 # ---------------------------------------------------------------- Record
 
 
-def test_history_and_events_are_on_disk_after_every_epoch(tmp_path):
-    with contextlib.closing(Record(tmp_path / "history.csv", tmp_path / "tensorboard")) as record:
-        rows = [{"loss": 2.5, "val_loss": 2.0}, {"loss": 1.5, "val_loss": math.inf, "val_uar": 0.5},
-                {"loss": 1.25, "val_uar": 0.75}]  # fmt: skip
-        for epoch, row in enumerate(rows):
-            record.on_epoch_end(epoch, row)
-            assert len(read_history(tmp_path / "history.csv")["epoch"]) == epoch + 1
+def test_the_history_is_on_disk_after_every_epoch(tmp_path):
+    record = Record(tmp_path / "history.csv")
+    rows = [{"loss": 2.5, "val_loss": 2.0}, {"loss": 1.5, "val_loss": math.inf, "val_uar": 0.5},
+            {"loss": 1.25, "val_uar": 0.75}]  # fmt: skip
+    for epoch, row in enumerate(rows):
+        record.on_epoch_end(epoch, row)
+        assert len(read_history(tmp_path / "history.csv")["epoch"]) == epoch + 1
     found = read_history(tmp_path / "history.csv")
     assert found["epoch"] == [1, 2, 3]
     assert found["loss"] == [2.5, 1.5, 1.25]
@@ -276,59 +275,17 @@ def test_history_and_events_are_on_disk_after_every_epoch(tmp_path):
     assert record.history.keys() == found.keys()
 
 
-def events_of(folder):
-    """The scalars of TensorBoard's files: (name, step) -> value. A record is length, its CRC, data and its CRC."""
-    from tensorboardX.proto.event_pb2 import Event
+def test_a_full_disk_leaves_the_history_of_the_epochs_before(tmp_path, monkeypatch):
+    record = Record(tmp_path / "history.csv")
+    record.on_epoch_end(0, {"loss": 2.0})
 
-    scalars = {}
-    for file in folder.glob("events.out.tfevents.*"):
-        content = file.read_bytes()
-        while content:
-            length = int.from_bytes(content[:8], "little")
-            event = Event.FromString(content[12 : 12 + length])
-            scalars |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
-            content = content[16 + length :]
-    return scalars
-
-
-def test_tensorboard_can_read_the_events(tmp_path):
-    with contextlib.closing(Record(tmp_path / "history.csv", tmp_path / "tensorboard")) as record:
-        record.on_epoch_end(0, {"loss": 2.5, "val_uar": 0.25})
-        record.on_epoch_end(1, {"loss": 1.5, "val_uar": 0.5})
-    assert events_of(tmp_path / "tensorboard") == {
-        ("loss", 1): 2.5, ("loss", 2): 1.5, ("val_uar", 1): 0.25, ("val_uar", 2): 0.5}  # fmt: skip
-
-
-def test_a_full_disk_under_the_events_is_said_as_any_other(tmp_path, monkeypatch):
-    record = Record(tmp_path / "history.csv", tmp_path / "tensorboard")
-
-    def full():
+    def full(*_arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(record._events, "flush", full)
-        with pytest.raises(OutputError, match="tensorboard: the disk is full"):
-            record.on_epoch_end(0, {"loss": 1.0})
-    record.close()
-
-
-def test_a_file_where_the_events_should_go_is_said(tmp_path):
-    (tmp_path / "tensorboard").write_text("a file")
-    with pytest.raises(OutputError, match="tensorboard: a file stands where a folder should be"):
-        Record(tmp_path / "history.csv", tmp_path / "tensorboard")
-
-
-def test_a_full_disk_leaves_the_history_of_the_epochs_before(tmp_path, monkeypatch):
-    with contextlib.closing(Record(tmp_path / "history.csv", tmp_path / "tensorboard")) as record:
-        record.on_epoch_end(0, {"loss": 2.0})
-
-        def full(*_arguments):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        monkeypatch.setattr(files.os, "fsync", full)
-        with pytest.raises(OutputError, match=r"history\.csv: the disk is full"):
-            record.on_epoch_end(1, {"loss": 1.0})
-        monkeypatch.undo()
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OutputError, match=r"history\.csv: the disk is full"):
+        record.on_epoch_end(1, {"loss": 1.0})
+    monkeypatch.undo()
     assert read_history(tmp_path / "history.csv")["loss"] == [2.0]
 
 

@@ -739,12 +739,12 @@ def test_without_the_extra_training_is_refused_before_any_work(run, monkeypatch,
     )
 
 
-def test_evaluation_is_given_model_corpus_and_part(run, library, tmp_path):
+def test_evaluation_is_given_model_corpus_and_part(run, library, model, tmp_path):
     call = library("evaluate", Call())
-    ran = run("evaluate", tmp_path / "model", corpus(tmp_path / "corpus"), "--part", "test", "--json")
+    ran = run("evaluate", model, corpus(tmp_path / "corpus"), "--part", "test", "--json")
     assert ran.code == 0
-    model, found, out = call.given["positional"]
-    assert (model, found.name, call.given["part"]) == (tmp_path / "model", "corpus", "test")
+    judged, found, out = call.given["positional"]
+    assert (judged, found.name, call.given["part"]) == (model, "corpus", "test")
     assert out.name.startswith("evaluate-corpus-20")
     assert ran.objects()[0]["part"] == "test"
 
@@ -807,9 +807,9 @@ def test_two_sets_of_stored_predictions_are_compared(run, tmp_path):
     assert (ran.code, ran.err) == (2, "error: 1 run; a comparison needs at least two\n")
 
 
-def test_leaks_are_allowed_where_asked_for(run, library, tmp_path):
+def test_leaks_are_allowed_where_asked_for(run, library, model, tmp_path):
     call = library("evaluate", Call())
-    run("evaluate", tmp_path / "model", corpus(tmp_path / "corpus"), "--allow-leaks")
+    run("evaluate", model, corpus(tmp_path / "corpus"), "--allow-leaks")
     assert call.given["allow_leaks"] is True
     for name, arguments in (("train", []), ("crossval", ["--protocol", "random80"])):
         call = library(name, trained(judgement=judgement(1)))

@@ -208,7 +208,7 @@ def test_one_changed_sound_of_any_part_makes_both_folds_anew(
     samples = list(whole.samples)
     samples[place] = dataclasses.replace(samples[place], content="another sound")
     changed = dataclasses.replace(whole, samples=tuple(samples))
-    monkeypatch.setattr(crossvalidation, "load_dataset", lambda *_, **__: changed)
+    monkeypatch.setattr(crossvalidation, "load_training", lambda *_, **__: changed)
     progress = Listener()
     assert goes_on_with(voices_corpus, config, copy, trained, progress=progress) == "seed-0/fold-0"
     assert not [line for line in progress.lines if "done already" in line]
@@ -289,7 +289,7 @@ def test_a_failing_fold_is_said_and_the_finished_ones_are_kept(
 
 
 def test_unknown_protocols_are_refused_before_anything_is_read(voices_corpus, config, tmp_path, monkeypatch):
-    monkeypatch.setattr(crossvalidation, "load_dataset", None)
+    monkeypatch.setattr(crossvalidation, "load_training", None)
     with pytest.raises(SettingsError, match="unknown protocol 'p9'"):
         crossval(voices_corpus, config, tmp_path, protocol="p9")
 

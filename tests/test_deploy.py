@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 import zipfile
 
@@ -13,6 +14,7 @@ import soundfile
 
 from emogram import cli, deploy, voices
 from emogram.audio import load_audio
+from emogram.bundle import open_bundle, seal
 from emogram.classifier import Classifier
 from emogram.errors import MissingExtraError, ModelError, SettingsError
 from emogram.litert import Interpreter
@@ -95,10 +97,10 @@ def test_real_speech_is_answered_the_same(corpora_root, tiny_run, tmp_path):
 
 
 def test_a_file_that_answers_otherwise_is_refused_and_not_written(tiny_run, tmp_path, clips, monkeypatch):
-    monkeypatch.setattr(deploy, "calibrated", lambda content, temperature: real(content, 2.0 * temperature))
+    monkeypatch.setattr(deploy, "calibrated", lambda content, temperature, *_, **__: real(content, 2.0 * temperature))
     from emogram.onnx_front_end import calibrated as real
 
-    with pytest.raises(ModelError, match=r"as onnx it differs by 0\.\d+ in probability, more than 0\.001"):
+    with pytest.raises(ModelError, match=r"as onnx it differs by 0\.\d+ in an answer, more than 0\.001"):
         deploy.deploy(tiny_run.run, "onnx", tmp_path / "model.onnx", clips=clips)
     assert not list(tmp_path.iterdir())
 
@@ -113,9 +115,14 @@ def test_a_file_that_is_there_stays(tmp_path, clips):
     assert properties(tmp_path / "model.onnx")["emogram.target"] == "onnx"
 
 
-def test_what_is_in_int8_already_is_not_quantised_again(tmp_path, clips):
+def test_what_is_in_int8_already_is_not_quantised_again(tiny_run, tmp_path, clips):
+    small = deploy.deploy(tiny_run.run, "onnx-int8", tmp_path / "small.onnx", clips=clips)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    shutil.copy(small.file, folder / "model.onnx")
+    seal(folder, open_bundle(tiny_run.run).info, "# A model in int8\n")
     with pytest.raises(ModelError, match="computes in int8 already"):
-        deploy.deploy("shipped", "onnx-int8", tmp_path / "model.onnx", clips=clips)
+        deploy.deploy(folder, "onnx-int8", tmp_path / "model.onnx", clips=clips)
 
 
 def test_int8_wants_two_clips_and_a_form_must_be_known(tiny_run, tmp_path, clips):

@@ -14,7 +14,17 @@ from typing import NoReturn
 import pytest
 
 from emogram.errors import OutputError
-from emogram.files import remove_half_written, sha256_of, write_json, write_text, writing
+from emogram.files import (
+    default_cache,
+    json_line,
+    lock,
+    remove_half_written,
+    sha256_of,
+    sync_folder,
+    write_json,
+    write_text,
+    writing,
+)
 
 
 @pytest.fixture
@@ -130,3 +140,54 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
         (tmp_path / name).write_text("x")
     remove_half_written(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {".hidden", ".gitignore", "a-0123abcd.csv", ".env-12345"}
+
+
+def test_a_line_of_json_has_nulls_for_what_json_has_not_and_is_ascii():
+    assert json_line({"müde": [1.5, float("nan")]}) == '{"m\\u00fcde": [1.5, null]}'
+    assert json_line([1, "a"]) == '[1, "a"]'
+
+
+def test_a_lock_keeps_others_out_until_the_file_is_closed(tmp_path, monkeypatch):
+    import fcntl
+
+    with (tmp_path / "lock").open("ab") as one, (tmp_path / "lock").open("ab") as other:
+        assert lock(one)
+        assert not lock(other)
+        one.close()
+        assert lock(other)
+
+    def unknown(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    with (tmp_path / "lock").open("ab") as one:
+        assert lock(one), "where there are no locks nobody is kept out"
+
+
+def test_names_are_flushed_where_the_file_system_can(tmp_path, monkeypatch):
+    synced = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), sync(descriptor)))
+    sync_folder(tmp_path)
+    assert len(synced) == 1
+
+    def cannot(_: int) -> NoReturn:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", cannot)
+    sync_folder(tmp_path, must=False)
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        sync_folder(tmp_path)
+    monkeypatch.setattr(os, "name", "nt")
+    sync_folder(tmp_path)
+
+
+def test_the_cache_is_where_the_variables_say(tmp_path, monkeypatch):
+    monkeypatch.delenv("EMOGRAM_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert default_cache() == Path("/caches/emogram")
+    monkeypatch.setenv("EMOGRAM_CACHE", str(tmp_path))
+    assert default_cache() == tmp_path
+    monkeypatch.delenv("EMOGRAM_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert default_cache() == Path.home() / ".cache" / "emogram"

@@ -22,21 +22,21 @@ FLOORS = (
     "errors", "nearby", "config", "records", "files", "checkpoints", "progress", "parallel", "relay", "cluster",
     "engines", "protocols", "watched", "audio", "fourier", "silero", "speech", "recordings", "turns", "degrade",
     "voices", "periodicity", "spectrogram", "features", "corpora", "downloads", "pictures", "dataset", "leaks",
-    "splits", "copies", "joined", "balance", "augment", "backend", "devices", "losses", "network", "fused",
-    "optimizers", "batches", "metrics", "calibration", "adapt", "familiar", "overview", "plots", "remote", "bundle",
-    "card", "hub", "runtime", "export", "lineage", "saved_network", "rebuilt", "pretraining", "classifier",
-    "distillation", "windowing", "smoothing", "utterances", "live", "timeline", "listening", "explanations", "writers",
-    "predictions", "testing", "onnx_front_end", "litert", "deploy", "archive", "serve", "client", "callbacks",
-    "resuming", "judging", "adapted", "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus",
-    "changes", "finetune", "ship", "demo", "settings", "versions", "extras", "doctor", "console", "live_view", "cli",
-    "__main__",
+    "splits", "copies", "joined", "balance", "augment", "backend", "devices", "losses", "heads", "network", "fused",
+    "optimizers", "batches", "metrics", "calibration", "dimensions", "adapt", "familiar", "overview", "plots",
+    "remote", "bundle", "card", "hub", "runtime", "export", "lineage", "saved_network", "rebuilt", "pretraining",
+    "classifier", "distillation", "windowing", "smoothing", "utterances", "live", "timeline", "listening",
+    "explanations", "writers", "predictions", "testing", "onnx_front_end", "litert", "deploy", "archive", "serve",
+    "client", "trackers", "callbacks", "resuming", "judging", "adapted", "train", "evaluate", "robustness", "compare",
+    "jobs", "crossval", "crosscorpus", "changes", "finetune", "ship", "demo", "settings", "versions", "extras",
+    "doctor", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
 KERAS_AT_THE_TOP = {"backend"}
 LOADS_KERAS = {
-    "devices", "losses", "network", "fused", "optimizers", "rebuilt", "pretraining", "batches", "callbacks", "resuming",
-    "train", "jobs", "crossval", "crosscorpus", "changes", "finetune",
+    "devices", "losses", "heads", "network", "fused", "optimizers", "rebuilt", "pretraining", "batches", "callbacks",
+    "resuming", "train", "jobs", "crossval", "crosscorpus", "changes", "finetune",
 }  # fmt: skip
 HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa", "ray"}
 

@@ -371,3 +371,55 @@ def test_a_report_tells_how_many_are_unsure_and_how_often_the_other_answers_are_
     for nobody in (None, np.zeros(4, dtype=bool), np.ones(4, dtype=bool)):
         report = metrics.judge([0, 1, 0, 1], probabilities, ["a", "b"], clips, protocol="", abstained=nobody)
         assert "unsure_share" not in report.metrics
+
+
+def test_groups_by_intensity_and_one_gender_alone_has_no_gap():
+    targets, predicted = [0, 0, 1, 1], [0, 1, 1, 1]
+    clips = [
+        Clip(Path(f"{i}.wav"), speaker="a", corpus="c", extra={"intensity": intensity, "gender": "f"})
+        for i, intensity in enumerate(("normal", "strong") * 2)
+    ]  # fmt: skip
+    report = metrics.judge(targets, one_hot(predicted, 2), ["a", "b"], clips, protocol="", allowed_leaks=["copies"])
+    assert {name: each["accuracy"] for name, each in report.per_group["intensity"].items()} == {
+        "normal": 1.0, "strong": 0.5,
+    }  # fmt: skip
+    assert "uar_gender_gap" not in report.metrics
+    assert report.allowed_leaks == ("copies",)
+
+
+def test_genders_are_those_of_known_speakers():
+    clips = [*speaker_clips(["a", None], gender="female"), *speaker_clips(["b"])]
+    assert metrics.speaker_genders(clips) == {"a": "female"}
+
+
+def test_judge_refuses_a_label_too_few_and_a_clip_too_few_alike():
+    answers = one_hot([0, 1], 2)
+    for labels, clips in ((LABELS, ["a", "b"]), (LABELS[:2], ["a"])):
+        with pytest.raises(SettingsError, match="expected a label for each column and a clip for each row"):
+            metrics.judge([0, 1], answers, labels, speaker_clips(clips), protocol="")
+
+
+def test_one_seed_has_no_spread():
+    targets, answers = random_answers(40)
+    clips = speaker_clips([f"s{i % 4}" for i in range(40)])
+    report = metrics.judge(targets, answers, list("abcde"), clips, protocol="")
+    summary = metrics.over_seeds([report], targets, [answers], [clip.speaker for clip in clips])
+    assert summary.n_seeds == 1
+    assert set(summary.std.values()) == {0.0}
+    assert summary.mean["uar"] == report.metrics["uar"]
+    again = metrics.over_seeds([report], targets, [answers], [clip.speaker for clip in clips], seed=1)
+    assert again.intervals != summary.intervals
+
+
+def test_one_bin_holds_all_and_none_is_refused():
+    targets, answers = random_answers(20)
+    (only,) = metrics.reliability_bins(answers, targets, n_bins=1).counts
+    assert only == 20
+    with pytest.raises(SettingsError, match="n_bins is 0; expected at least 1"):
+        metrics.reliability_bins(answers, targets, n_bins=0)
+
+
+def test_classes_that_no_clip_has_and_nobody_answers_are_told_too():
+    scores = metrics.per_class_scores([0, 0], one_hot([0, 0], 3), LABELS)
+    assert list(scores) == list(LABELS)
+    assert metrics.nll(np.array([[1.0 + 1e-9, 0.0]]), [0]) == 0.0, "a probability is at most 1, whatever its rounding"

@@ -67,3 +67,28 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(saved_network, "MAX_KERAS_BYTES", 1000)
     with pytest.raises(ModelError, match="a network of emogram has at most 1000"):
         load_network(offered(tmp_path / "model", hostile.keras_archive()))
+
+
+def nested(depth: int) -> dict:
+    config = hostile.plain_config()
+    inner = config["config"]
+    for _ in range(depth):
+        inner["a"] = {}
+        inner = inner["a"]
+    return config
+
+
+@pytest.mark.parametrize(("content", "reason"), [
+    (hostile.keras_archive({"class_name": ["Functional"]}), "describes no network"),
+    (hostile.keras_archive(nested(saved_network.MAX_DEPTH + 5)), "nested too deeply"),
+])  # fmt: skip
+def test_a_config_that_is_none_is_refused(content, reason, tmp_path):
+    with pytest.raises(ModelError, match=reason):
+        load_network(offered(tmp_path / "model", content))
+
+
+def test_a_config_that_is_too_long_and_weights_that_are_no_hdf5_are_refused(tmp_path, monkeypatch):
+    assert "weights are not what Keras writes" in saved_network._hollow(b"no HDF5")
+    monkeypatch.setattr(saved_network, "MAX_CONFIG_BYTES", 10)
+    with pytest.raises(ModelError, match=r"config\.json has \d+ bytes"):
+        load_network(offered(tmp_path / "model", hostile.keras_archive()))

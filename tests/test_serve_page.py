@@ -367,7 +367,8 @@ def test_all_is_done_by_keyboard_from_loading_to_why(open_page, talk):
         if page.evaluate("document.activeElement.id") == "file":
             break
         page.keyboard.press("Tab")
-    with page.expect_file_chooser() as chooser:
+    assert page.evaluate("document.activeElement.id") == "file"
+    with page.expect_file_chooser(timeout=60_000) as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files(talk)
     page.wait_for_selector("#summary", timeout=60_000)
@@ -412,7 +413,7 @@ def test_what_is_no_sound_and_what_holds_no_speech_is_said_in_words(open_page, f
     page.on("dialog", lambda dialog: dialog.accept())
     page.click("#delete")
     page.wait_for_selector("#start", state="visible")
-    assert "hum.wav" not in page.inner_text("#recent")
+    page.wait_for_selector("#recent >> text=hum.wav", state="detached")
 
 
 @needs_browser

@@ -99,6 +99,8 @@ def examples() -> list[tuple[str, str, object]]:
         "schedule": ("plateau", "plateau"),
         "monitor": ("val_uar", "val_uar"),
         "precision": ("float32", "float32"),
+        "targets": ("both", "both"),
+        "dimension_scale": ("1, 7", (1.0, 7.0)),
         "init": ("runs/before", Path("runs/before")),
         "teachers": ("a, b", (Path("a"), Path("b"))),
         "balance": ("corpus_label", "corpus_label"),

@@ -193,6 +193,73 @@ def test_speakers_of_two_corpora_are_not_the_same_person(make_dataset):
     assert speakers_of((*one.clips, *other.clips)) == ["here/1", None, "there/1"]
 
 
+def of_corpora(make_dataset, *counts):
+    """A dataset whose corpora "a", "b", ... have so many speakers each, of four clips of two labels."""
+    speakers = [str(number) for count in counts for number in range(count) for _ in range(4)]
+    corpora = [chr(97 + place) for place, count in enumerate(counts) for _ in range(4 * count)]
+    dataset = make_dataset([i % 2 for i in range(len(speakers))], speakers=speakers, labels=("angry", "sad"))
+    clips = [replace(clip, corpus=corpus) for clip, corpus in zip(dataset.clips, corpora, strict=True)]
+    return replace(dataset, clips=tuple(clips))
+
+
+def corpora_of(dataset, indices):
+    return Counter(dataset.clips[index].corpus for index in indices)
+
+
+def test_each_of_several_corpora_has_its_share_in_every_part(make_dataset):
+    dataset = of_corpora(make_dataset, 10, 5)
+    split = make_split(dataset, SplitConfig(validation_share=0.2, test_share=0.2))
+    assert corpora_of(dataset, split.validation) == corpora_of(dataset, split.test) == {"a": 8, "b": 4}
+    named = [name for name in split.protocol.partition("test speakers ")[2].split(" never")[0].split(", ")]
+    assert sorted({name.partition("/")[0] for name in named}) == ["a", "b"] and len(named) == 3
+
+
+def test_where_a_corpus_has_one_speaker_shares_are_those_of_all(make_dataset):
+    dataset = of_corpora(make_dataset, 9, 1)
+    split = make_split(dataset, SplitConfig(validation_share=0.2, test_share=0.2))
+    assert [len(part) for part in parts(split).values()] == [24, 8, 8]
+
+
+def test_corpora_of_two_speakers_each_are_parted_one_by_one(make_dataset):
+    dataset = of_corpora(make_dataset, 2, 2)
+    split = make_split(dataset, SplitConfig())
+    assert corpora_of(dataset, split.train) == corpora_of(dataset, split.validation) == {"a": 4, "b": 4}
+
+
+def test_of_three_speakers_one_trains_one_chooses_and_one_judges_whatever_the_shares(make_dataset):
+    dataset = of_corpora(make_dataset, 3)
+    for share in (0.1, 0.9):
+        split = make_split(dataset, SplitConfig(validation_share=share, test_share=0.1))
+        assert [len(part) for part in parts(split).values()] == [4, 4, 4]
+
+
+def test_corpora_that_only_train_never_choose_or_judge_and_are_named(make_dataset):
+    dataset = replace(of_corpora(make_dataset, 4, 2, 2), training_only=frozenset(("c", "b")))
+    split = make_split(dataset, SplitConfig())
+    assert corpora_of(dataset, [*split.validation, *split.test]).keys() == {"a"}
+    assert corpora_of(dataset, split.train)["b"] == corpora_of(dataset, split.train)["c"] == 8
+    assert split.protocol.endswith("never heard in training; also trained on b, c")
+    assert split.train.tolist() == sorted(split.train)
+    description = describe_split(dataset, split, SplitConfig())
+    assert description["corpora"] == ["a", "b", "c"]
+    everything = replace(dataset, training_only=frozenset("abc"))
+    with pytest.raises(CorpusError, match="only clips of corpora that may but train could be used, so none is left to"):
+        make_split(everything, SplitConfig())
+
+
+def test_speakers_that_nobody_knows_are_not_named_in_the_description(make_dataset):
+    dataset = make_dataset([i % 4 for i in range(40)], speakers=[None] * 40)
+    split = make_split(dataset, SplitConfig())
+    assert describe_split(dataset, split, SplitConfig())["train_speakers"] == []
+
+
+@pytest.mark.parametrize("settings", [{"split": "random"}, {"protocol": "random80"}])
+def test_a_random_split_is_that_of_its_seed(make_dataset, settings):
+    dataset = make_dataset([i % 4 for i in range(80)])
+    chosen = [make_split(dataset, SplitConfig(split_seed=seed, **settings)).validation.tolist() for seed in (3, 3, 4)]
+    assert chosen[0] == chosen[1] != chosen[2]
+
+
 # ---------------------------------------------------------------- given speakers
 
 

@@ -26,6 +26,10 @@ from emogram.testing import LABELS, tiny_bundle
 from emogram.timeline import NO_SPEECH, Collector, analyze, summary_of
 from emogram.turns import read_turns
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from torture.seeds import write_media
+
 RATE = 16000
 
 
@@ -179,6 +183,49 @@ def test_turns_that_are_none_are_refused(tmp_path, name, content, message):
         read_turns(tmp_path / "missing.rttm")
 
 
+@pytest.mark.parametrize(("times", "turn"), [
+    ("0 0.5", Turn(0.0, 0.5, "ann")),
+    ("2.5 1e1", Turn(2.5, 12.5, "ann")),
+    ("0 0", None), ("-1 2", None), ("inf 1", None), ("0 inf", None), ("nan 1", None), ("0 nan", None),
+])  # fmt: skip
+def test_a_turn_has_a_beginning_and_an_end(tmp_path, times, turn):
+    path = tmp_path / "turns.rttm"
+    path.write_text(f";; comment\n\nSPEAKER f 1 {times} <NA> <NA> ann\n", encoding="utf-8-sig")
+    if turn is not None:
+        assert read_turns(path) == [turn]
+        return
+    with pytest.raises(InputError, match=rf"{path}: line 3 is no turn"):
+        read_turns(path)
+
+
+def test_turns_come_in_order_of_time_and_of_several_recordings_some_are_named(tmp_path):
+    path = tmp_path / "turns.rttm"
+    lines = [f"SPEAKER {name} 1 {start} 1 <NA> <NA> müde" for name, start in zip("abcd", (3, 1, 2, 0), strict=True)]
+    path.write_text("\n".join(line.replace(" b ", " a ").replace(" c ", " a ").replace(" d ", " a ") for line in lines))
+    assert [(turn.start_s, turn.speaker) for turn in read_turns(path)] == [
+        (0, "müde"),
+        (1, "müde"),
+        (2, "müde"),
+        (3, "müde"),
+    ]
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match=r"turns of 4 recordings \(a, b, c, \.\.\.\); give one file for each"):
+        read_turns(path)
+    path.write_bytes("SPEAKER a 1 0 1 <NA> <NA> müde".encode("latin-1"))
+    with pytest.raises(InputError, match="no turn in it"):
+        read_turns(path)
+
+
+def test_of_a_textgrid_only_intervals_with_words_are_turns(tmp_path):
+    from praatio import textgrid
+
+    grid = textgrid.Textgrid()
+    grid.addTier(textgrid.IntervalTier("ann", [(0.0, 1.0, "hello"), (2.0, 3.0, " "), (4.0, 5.0, "yes")], 0, 10))
+    grid.addTier(textgrid.PointTier("marks", [(1.5, "click")], 0, 10))
+    grid.save(str(tmp_path / "a.TextGrid"), format="long_textgrid", includeBlankSpaces=True)
+    assert read_turns(tmp_path / "a.TextGrid") == [Turn(0.0, 1.0, "ann"), Turn(4.0, 5.0, "ann")]
+
+
 # ---------------------------------------------------------------- formats
 
 
@@ -249,6 +296,54 @@ def test_folders_give_their_recordings_in_order(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no sound file in it"):
         recordings_in(tmp_path / "empty")
+
+
+def test_without_the_extra_what_soundfile_cannot_read_is_refused_as_by_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(recordings, "_has_av", lambda: False)
+    (tmp_path / "words.wav").write_bytes(b"Dear reader")
+    with (
+        pytest.raises(AudioError, match=r"not a readable sound file .*expected WAV"),
+        open_recording(tmp_path / "words.wav"),
+    ):
+        pass
+
+
+def test_headerless_samples_are_refused_with_the_way_to_hear_them(tmp_path):
+    (tmp_path / "samples.raw").write_bytes(bytes(1000))
+    with (
+        pytest.raises(AudioError, match=r"headerless samples, .* `emogram listen` on stdin"),
+        open_recording(tmp_path / "samples.raw"),
+    ):
+        pass
+
+
+def test_a_film_without_sound_says_so(tmp_path):
+    av = pytest.importorskip("av")
+    path = tmp_path / "silent.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 32
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
+        container.mux(stream.encode(None))
+    with pytest.raises(AudioError, match=r"silent\.mp4: no sound in it") as refused, open_recording(path):
+        pass
+    assert refused.value.code == "no_sound"
+
+
+def test_media_that_is_damaged_in_the_middle_is_read_up_to_there(spoken, tmp_path):
+    pytest.importorskip("av")
+    path = tmp_path / "damaged.m4a"
+    write_media(path, spoken, codec="aac", rate=16000, bit_rate=64000)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 3000] = np.random.default_rng(0).bytes(3000)
+    path.write_bytes(content)
+    with open_recording(path) as recording:
+        n_read = sum(len(block) for block in recording.blocks())
+    assert 2.0 < n_read / 16000 < 9.0
+    assert recording.incomplete
+    assert recording.problem.startswith(f"damaged after {n_read / 16000:.1f} s (")
 
 
 # ---------------------------------------------------------------- what is wrong with a recording

@@ -154,3 +154,98 @@ def test_there_are_as_many_cases_as_were_asked_for_and_always_the_same(tmp_path,
     assert len(first) == 220
     assert [case.title for case in first] == [case.title for case in again]
     assert sum(case.refused for case in first) > 150
+
+
+def tar_of(*entries: tuple[tarfile.TarInfo, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=form) as file:
+        for info, content in entries:
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def tar_member(name: str, **values: object) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    for attribute, value in values.items():
+        setattr(info, attribute, value)
+    return info
+
+
+def zip_with(change: dict[int, bytes], *entries: tuple[str, bytes], attributes: int = 0, how: int = 0) -> bytes:
+    """A zip with bytes of the last entry of its list of contents changed."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", compression=how) as file:
+        for name, content in entries:
+            info = zipfile.ZipInfo(name)
+            info.external_attr, info.compress_type = attributes, how
+            file.writestr(info, content)
+    content = bytearray(packed.getvalue())
+    at = content.rindex(b"PK\x01\x02")
+    for offset, value in change.items():
+        content[at + offset : at + offset + len(value)] = value
+    return bytes(content)
+
+
+SPARSE = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a", "GNU.sparse.realsize": "10"}
+NEGATIVE = bytearray(tar_of((tar_member("a.wav"), b"")))
+NEGATIVE[124:136] = b"\xff" * 12  # a size in binary, below zero
+NEGATIVE[148:156] = b"%06o\0 " % (sum(NEGATIVE[:148]) + 8 * 32 + sum(NEGATIVE[156:512]))
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"\n <!doctype html><title>moved</title>", "a web page in place of the archive"),
+    (b"RIFF" + bytes(400), r"no zip, tar or tar\.gz"),
+    (zip_with({}, ("a", b"b"), attributes=0o120777 << 16), "'a' is a link or a device"),
+    (zip_with({}, ("a", b"b"), attributes=0o020666 << 16), "'a' is a link or a device"),
+    (zip_with({8: b"\x01"}, ("a", b"b")), "'a' is encrypted"),
+    (zip_with({}, ("a", b"b" * 99), how=zipfile.ZIP_BZIP2), "'a' is compressed in an unusual way"),
+    (zip_with({}, ("a", b"b"), attributes=0o040755 << 16), "'a' is a file and a folder at once"),
+    (zip_with({}, ("./", b""), ("./a", b""), ("x/../a", b"")), r"'x/\.\./a' leads out of the folder"),
+    (zip_with({}, ("a", b""), ("A", b"")), "'A' is there twice"),
+    (zip_with({}, ("a", b""), ("a/b", b"")), "'a/b' is there twice"),
+    (zip_with({}, ("n" * 300, b"")), "is a name that not every disk can hold"),
+    (zip_with({}, ("a", b"b"))[:60], r"damaged or cut off \(it has no end\)"),
+    (tar_of((tar_member("a", type=tarfile.SYMTYPE, linkname="/etc/passwd"), b"")), "'a' is a link, a device or of an"),
+    (tar_of((tar_member("a", type=tarfile.FIFOTYPE), b"")), "'a' is a link, a device or of an unusual kind"),
+    (tar_of((tar_member("a", pax_headers=SPARSE), b"1\n0\n10\n".ljust(512, b"\0") + b"0123456789")), "'a' is sparse"),
+    (tar_of((tar_member("."), b"x")), "it holds a file without a name"),
+    (tar_of((tar_member("\udcff" * 3), b"x")), "is a name that not every disk can hold"),
+    (bytes(NEGATIVE), "damaged|a size below zero"),
+    (zip_with({20: b"\xff" * 3 + b"\0", 24: b"\xff" * 4}, ("a", b"x")), "more than an archive of its size can hold"),
+])  # fmt: skip
+def test_each_kind_of_trick_is_refused_by_its_name_and_nothing_is_written(content, message, tmp_path, target):
+    with pytest.raises(DownloadError, match=message) as caught:
+        unpack(written(tmp_path / "a.zip", content), target)
+    assert caught.value.code == "archive"
+    assert held(target) == {}
+
+
+def test_a_disk_that_fails_is_no_fault_of_the_archive(tmp_path, target):
+    archive = written(tmp_path / "a.zip", hostile_archives.zip_of([("a.wav", b"x")]))
+    (target / "a.wav").mkdir()
+    with pytest.raises(OutputError, match=r"cannot write .*a\.wav: a file stands where a folder should be"):
+        unpack(archive, target)
+
+
+def test_a_tar_may_not_ask_for_more_than_a_header_has_nor_hold_more_entries_than_may_be(tmp_path, target, monkeypatch):
+    many = written(tmp_path / "a.tar", tar_of(*((tar_member(f"{number}"), b"") for number in range(5))))
+    monkeypatch.setattr(unpacking, "MAX_TAR_ENTRIES", 4)
+    with pytest.raises(DownloadError, match="holds more than 4 entries"):
+        unpack(many, target)
+    monkeypatch.undo()
+    long = written(tmp_path / "b.tar", tar_of((tar_member("n" * 200_000), b"")))
+    monkeypatch.setattr(unpacking, "MAX_READ", 100_000)
+    with pytest.raises(DownloadError, match="a header in it asks for 2"):
+        unpack(long, target)
+
+
+def test_a_list_of_contents_that_leads_nowhere_or_is_too_long_is_refused(tmp_path, target, monkeypatch):
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
+    packed = hostile_archives.zip_of([("a", b"x"), ("b", b"x")])
+    at = packed.index(b"PK\x06\x07") + 8
+    with pytest.raises(DownloadError, match="its end leads nowhere"):
+        unpack(written(tmp_path / "a.zip", packed[:at] + b"\xff" * 8 + packed[at + 8 :]), target)
+    monkeypatch.setattr(unpacking, "MAX_DIRECTORY", 10)
+    with pytest.raises(DownloadError, match="its list of contents has"):
+        unpack(written(tmp_path / "b.zip", packed), target)

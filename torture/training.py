@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import signal
@@ -66,12 +67,12 @@ def run(*, long: bool, seed: int) -> Verdict:
     count = Count()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _make_voices(folder / "voices")
-        _load(draws=long)
+        make_voices(folder / "voices")
+        load(draws=long)
         began = time.monotonic()
         _in_child(folder, folder / "whole", _Never())
         whole_s = time.monotonic() - began
-        wanted = _files(folder / "whole")
+        wanted = files(folder / "whole")
         while count.kills < n_kills:
             out = folder / f"run{count.finished}"
             ended = False
@@ -85,7 +86,7 @@ def run(*, long: bool, seed: int) -> Verdict:
                 else:
                     _in_child(folder, out, _Never())
             count.finished += 1
-            found = _files(out)
+            found = files(out)
             count.other += [
                 f"run {count.finished}: {name}"
                 for name in sorted({*found, *wanted})
@@ -201,7 +202,7 @@ def _in_child(folder: Path, out: Path, prepare: Callable[[], None], *, after_s: 
     return killed
 
 
-def _load(*, draws: bool) -> None:
+def load(*, draws: bool) -> None:
     """Load all that a training loads, once for all; to draw takes half of the time, so that CI does without."""
     import matplotlib.pyplot  # noqa: F401
     import onnxruntime  # noqa: F401
@@ -242,23 +243,26 @@ def _by_command(folder: Path, out: Path) -> None:
     )
 
 
-def _files(run: Path) -> dict[str, bytes]:
+def files(run: Path) -> dict[str, bytes]:
     """Return all files of a run by name, and their bytes without those that differ from run to run."""
-    found = {}
-    for path in sorted(run.rglob("*")):
-        name = path.relative_to(run).as_posix()
-        if path.is_dir() or name.startswith("tensorboard/"):
-            continue
-        found[name] = path.read_bytes()
-        if path.name == "best.keras":
-            with zipfile.ZipFile(path) as archive:
-                found[name] = archive.read("model.weights.h5")  # its words hold the time, and addresses of memory
-        elif path.name == "SHA256SUMS":
-            found[name] = b"".join(line for line in found[name].splitlines(True) if b"best.keras" not in line)
-    return found
+    return {
+        name: steady(name, path.read_bytes())
+        for path in sorted(run.rglob("*"))
+        if path.is_file() and not (name := path.relative_to(run).as_posix()).startswith("tensorboard/")
+    }
 
 
-def _make_voices(folder: Path) -> None:
+def steady(name: str, content: bytes) -> bytes:
+    """Return what does not differ from run to run of a file of this name."""
+    if name.endswith("best.keras"):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return archive.read("model.weights.h5")  # its words hold the time, and addresses of memory
+    if name.endswith("SHA256SUMS"):
+        return b"".join(line for line in content.splitlines(True) if b"best.keras" not in line)
+    return content
+
+
+def make_voices(folder: Path) -> None:
     """Write the sound of four synthetic voices."""
     import soundfile
 

@@ -11,7 +11,7 @@ from emogram.adapt import ADAPTED, adapt_voices
 from emogram.bundle import open_bundle
 from emogram.errors import InputError, ModelError
 from emogram.judging import Judgement, judge_seeds
-from emogram.predictions import Predictions, read_file
+from emogram.predictions import Predictions, joined_values, read_file
 from emogram.writers import PREDICTIONS_FILE
 
 
@@ -38,6 +38,8 @@ def adapt_runs(folder: Path, out: Path) -> Judgement:
 def _adapted(run: Path) -> tuple[int, Predictions]:
     """Return the seed of a run's model, and what it said, adapted; every clip knows the seed."""
     info = open_bundle(run).info
+    if not info.labels:
+        raise ModelError(f"{run}: the model tells dimensions and no classes, whose answers alone are adapted to voices")
     if info.mean_log_probabilities is None:
         raise ModelError(f"{run}: the model does not say what it answers on average; train it again with this version")
     (said,) = read_file(run / PREDICTIONS_FILE)
@@ -71,6 +73,7 @@ def _pooled(folds: list[Predictions]) -> Predictions:
         clips=tuple(clip for said in folds for clip in said.clips),
         probabilities=np.concatenate([said.probabilities for said in folds]),
         abstained=np.concatenate([said.abstained for said in folds]),
+        values=joined_values([said.values for said in folds]),
         protocol=f"{first.protocol}; that is the first of {len(folds)} folds pooled",
         allowed_leaks=tuple(dict.fromkeys(leak for said in folds for leak in said.allowed_leaks)),
     )

@@ -37,6 +37,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         *,
         train: TrainConfig,
         augmentation: AugmentConfig,
+        values: FloatArray | None = None,
         teach: Teach | None = None,
         n_devices: int = 1,
     ) -> None:
@@ -47,6 +48,8 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
             indices: Those that train.
             train: Batch size, length, seed, how much clips count.
             augmentation: How clips are changed.
+            values: Of each clip its dimensions from 0 to 1, shape (n_clips, n_dimensions), NaN where it has none; where
+                they are given, targets are as `heads.Heads` has them.
             teach: Tells of a batch of spectrograms what others say of it, `train.teacher_share` of the targets.
             n_devices: Devices that share each batch evenly; the few clips that are left over in an epoch wait for the
                 next, which has another order.
@@ -71,12 +74,17 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         if self._log_mel:
             settings = dataset.spectrogram  # None where the spectrograms were made elsewhere
             self._axes = replace(LOG_MEL_AXES, n_periodicity=settings.periodicity_bands if settings else 0)
-        one_hot = np.eye(len(dataset.labels), dtype=np.float32)[dataset.targets]
-        possible = possible_labels(dataset, indices) if train.mask_missing_labels else np.ones_like(one_hot)
+        one_hot: npt.NDArray[Any] = np.zeros((len(dataset), 0), np.float32)
+        possible: npt.NDArray[Any] = one_hot
+        if dataset.labels:
+            one_hot = np.eye(len(dataset.labels), dtype=np.float32)[dataset.targets]
+            possible = possible_labels(dataset, indices) if train.mask_missing_labels else np.ones_like(one_hot)
         weights = clip_weights(dataset, indices, train)[:, np.newaxis]
-        # Side by side, since all three are mixed when clips are.
-        self._answers = np.concatenate([one_hot, possible, weights], axis=1, dtype=np.float32)
-        self.strength_of_label = np.ones(len(dataset.labels), dtype=np.float32)
+        numbers = [] if values is None else _weighed_numbers(values, dataset, indices, train)
+        # Side by side, since all of them are mixed when clips are.
+        self._answers = np.concatenate([one_hot, possible, *numbers, weights], axis=1, dtype=np.float32)
+        self._ends = np.cumsum([part.shape[1] for part in (one_hot, possible, *numbers)])
+        self.strength_of_label = np.ones(max(1, len(dataset.labels)), dtype=np.float32)
         self.epoch = 0
         self.first_step = 0  # of the epoch: an epoch that was interrupted goes on at a later one
         self._drawn: tuple[int, Indices] | None = None
@@ -120,6 +128,20 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         first = step * size + min(step, n_larger)
         chosen = shares[first : first + size + (step < n_larger)].ravel()
         rng = np.random.default_rng((self._train.seed, self.epoch, step))
+        return self._weighed(*self._mixed(*self._changed(chosen, rng), rng))
+
+    def examples(self, indices: Indices) -> tuple[FloatArray, FloatArray]:
+        """Return some clips as training would be given them, had they been drawn together, and what they stand for.
+
+        Returns:
+            Spectrograms, shape (n, n_times, n_bands, 1) or of pictures, and the share of each label, (n, n_labels).
+        """
+        rng = np.random.default_rng((self._train.seed, 0, self.n_steps))  # a step that no epoch has
+        batch, answers, _ = self._mixed(*self._changed(indices, rng), rng)
+        return batch, answers[:, : len(self._dataset.labels)]
+
+    def _changed(self, chosen: Indices, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        """Return clips cut and augmented, their answers and their features."""
         samples = [self._dataset.sample_of(index, rng, self._augmentation.degraded_share) for index in chosen.tolist()]
         spectrograms = [sample.spectrogram for sample in samples]
         n_frames = self._train.train_frames or max(len(one) for one in spectrograms)
@@ -132,7 +154,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         batch = augment(batch, self._augmentation, self._axes, rng, strength=self.strength_of_label[labels])
         found = [sample.features for sample in samples]
         features = None if found[0] is None else np.stack([one for one in found if one is not None])
-        return self._weighed(*self._mixed(batch, self._answers[chosen], features, rng))
+        return batch, self._answers[chosen], features
 
     def _order_of(self, epoch: int) -> Indices:
         """Return the clips in the order of an epoch, drawn once for all its steps: of a million, it takes long."""
@@ -156,14 +178,18 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         return batch, answers, features
 
     def _weighed(self, batch: FloatArray, answers: FloatArray, features: FloatArray | None) -> Batch:
-        n_labels = len(self._dataset.labels)
-        shares, possible, weights = answers[:, :n_labels], answers[:, n_labels:-1], answers[:, -1]
+        shares, possible, *numbers, weights = np.split(answers, self._ends, axis=1)
         if self._teach is not None:
             shares = self._taught(batch, shares, possible > 0, self._teach)
         # A label is possible where it is for either of two clips that were mixed.
         targets = np.where(possible > 0, shares, np.float32(IMPOSSIBLE))
+        if numbers:
+            # Where clips were mixed of which one has no number, that of the other stands for both.
+            weighed, counts = numbers
+            told = np.divide(weighed, counts, out=np.zeros_like(weighed), where=counts > 0)
+            targets = np.concatenate([targets, told, counts], axis=1)
         inputs: Any = batch if features is None else {"spectrogram": batch, "features": features}
-        return inputs, targets, weights
+        return inputs, targets, weights[:, 0]
 
     def _taught(
         self, batch: FloatArray, shares: FloatArray, possible: npt.NDArray[np.bool_], teach: Teach
@@ -185,3 +211,11 @@ def cut_or_pad(spectrogram: HalfArray, n_frames: int, rng: np.random.Generator) 
         return spectrogram[start : start + n_frames]
     before = int(rng.integers(-spare + 1))
     return np.pad(spectrogram, ((before, -spare - before), (0, 0), (0, 0)))
+
+
+def _weighed_numbers(values: FloatArray, dataset: Dataset, indices: Indices, train: TrainConfig) -> list[FloatArray]:
+    """Return each number times how much it counts, and how much it counts, which is 0 where a clip has none."""
+    # Classes that are rare weigh no more here: the numbers are to be told as they lie.
+    weights = clip_weights(dataset, indices, train.model_copy(update={"class_weights": False}))
+    counts = np.isfinite(values) * weights[:, np.newaxis]
+    return [np.nan_to_num(values) * counts, counts]

@@ -18,13 +18,16 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from emogram import __version__
-from emogram.config import Settings, SpectrogramConfig
+from emogram.config import Dimension, Settings, SpectrogramConfig
 from emogram.errors import ModelError, SettingsError
 from emogram.files import output_error, sha256_of, write_json, write_text
 from emogram.nearby import beside, nearest
 from emogram.remote import Address, cached, is_address
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+
+# A model is written in the oldest format that can tell of it, so that older versions of emogram read it as well.
+CLASSES_ONLY_VERSION = 1
 
 KERAS_FILE = "best.keras"
 ONNX_FILE = "model.onnx"
@@ -82,7 +85,13 @@ class ModelInfo(Settings):
 
     format_version: int = Field(FORMAT_VERSION, ge=1, description="Format of the bundle.")
     package_version: str = Field(__version__, description="Version of emogram that wrote the bundle.")
-    labels: tuple[str, ...] = Field(min_length=2, description="Labels in the order of the network's output.")
+    labels: tuple[str, ...] = Field(
+        description="Labels in the order of the network's output; none where it tells dimensions only."
+    )
+    dimensions: tuple[Dimension, ...] = Field(
+        (),
+        description="Dimensions in the order of the network's output for them, and the scale on which they are told.",
+    )
     spectrogram: SpectrogramConfig | None = Field(
         None, description="How sound becomes input; unset: trained on pictures made elsewhere, so takes pictures only."
     )
@@ -126,6 +135,11 @@ class ModelInfo(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if len(self.labels) == 1 or not (self.labels or self.dimensions):
+            raise ValueError(f"{len(self.labels)} labels; expected at least 2, or dimensions and none")
+        names = [*self.labels, *(dimension.name for dimension in self.dimensions)]
+        if len(set(names)) < len(names):
+            raise ValueError("dimensions must be distinct, and not be called as a label is")
         if self.mean_log_probabilities is not None and len(self.mean_log_probabilities) != len(self.labels):
             raise ValueError(f"mean_log_probabilities must be {len(self.labels)}, one for each label")
         with_features = self.spectrogram is not None and self.spectrogram.utterance_features
@@ -266,7 +280,7 @@ def seal(folder: Path, info: ModelInfo, card: str) -> Bundle:
         sums.unlink(missing_ok=True)
     except OSError as error:
         raise output_error(sums, error) from error
-    write_json(folder / INFO_FILE, info.model_dump(mode="json"))
+    write_json(folder / INFO_FILE, written(info))
     write_text(folder / CARD_FILE, card)
     present = [name for name in FILES if name != SUMS_FILE and (folder / name).is_file()]
     write_text(sums, "".join(f"{sha256_of(folder / name)}  {name}\n" for name in present))
@@ -296,11 +310,20 @@ def open_bundle(path: str | Path) -> Bundle:
     return Bundle(folder, _parse_info(folder, _read_small(folder, INFO_FILE)), hashlib.sha256(sums).hexdigest(), hashes)
 
 
+def written(info: ModelInfo) -> dict[str, Any]:
+    """Return what `model.json` holds: in format 1, which knows no dimensions, where a model tells none."""
+    values = info.model_dump(mode="json")
+    if not info.dimensions:
+        del values["dimensions"]
+        values["format_version"] = CLASSES_ONLY_VERSION
+    return values
+
+
 def upgrade(values: Mapping[str, Any], from_version: int) -> dict[str, Any]:
     """Bring the values of an older `model.json` to the present format.
 
-    Format 1 is the first one, so there is nothing to change yet. Format 2 will add its step here:
-    `if from_version < 2: ...`, and so on, each step leading to the next format.
+    Format 2 added dimensions, and a model of format 1 tells none, which needs no word. A format that changes more has
+    its step here: `if from_version < 3: ...`, and so on, each step leading to the next format.
     """
     return {**values, "format_version": max(from_version, FORMAT_VERSION)}
 

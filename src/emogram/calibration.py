@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from emogram.config import Dimension
 from emogram.errors import SettingsError
 from emogram.metrics import MIN_PROBABILITY, checked, nll
 
@@ -48,6 +49,13 @@ def soften(probabilities: npt.ArrayLike, temperature: float) -> FloatArray:
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     softened: FloatArray = powers / powers.sum(axis=-1, keepdims=True)
     return softened
+
+
+def on_scale(values: npt.ArrayLike, dimensions: Sequence[Dimension]) -> FloatArray:
+    """Bring dimensions as a network tells them, from 0 to 1, shape (n, n_dimensions), to their scales."""
+    low, high = (np.asarray([getattr(each, end) for each in dimensions]) for end in ("low", "high"))
+    scaled: FloatArray = low + np.asarray(values, dtype=np.float64) * (high - low)
+    return scaled
 
 
 def fit_temperature(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ from emogram.backend import keras
 from emogram.batches import TrainingBatches
 from emogram.dataset import Dataset, Indices
 from emogram.devices import alone
-from emogram.errors import MissingExtraError
-from emogram.export import run_network
-from emogram.files import output_error, writing
+from emogram.export import run_network, run_outputs
+from emogram.files import writing
+from emogram.network import CLASSES, DIMENSIONS
 from emogram.progress import Progress, Task
+from emogram.trackers import Following
 from emogram.writers import write_history
 
 Logs = dict[str, Any]
@@ -31,15 +31,27 @@ class Validate(keras.callbacks.Callback):  # type: ignore[misc]
 
     The judged network is `twin`, in single precision, with the weights of the trained one or their running average:
     it is the one that is kept, so what is measured is what ships. Adds "val_loss" (negative log-likelihood),
-    "val_accuracy", "val_uar" and "val_recall_<label>" to the epoch's logs, and "learning_rate".
+    "val_accuracy", "val_uar" and "val_recall_<label>" to the epoch's logs, and "learning_rate". Of dimensions it adds
+    "val_ccc" and "val_ccc_<dimension>", and 1 - CCC to the loss.
     """
 
-    def __init__(self, twin: keras.Model, dataset: Dataset, indices: Indices, *, weight_average: float) -> None:
-        """Take the single-precision twin and the validation part."""
+    def __init__(
+        self,
+        twin: keras.Model,
+        dataset: Dataset,
+        indices: Indices,
+        *,
+        weight_average: float,
+        values: npt.NDArray[np.float32] | None = None,
+        dimension_weight: float = 1.0,
+    ) -> None:
+        """Take the single-precision twin and the validation part; of all clips the dimensions, as `batches` does."""
         super().__init__()
         self._twin = twin
         self._dataset = dataset
         self._indices = indices
+        self._values = values
+        self._weight = dimension_weight if dataset.labels else 1.0
         self._memory = weight_average
         self._average: list[npt.NDArray[np.float32]] | None = None
         self._steps = 0
@@ -74,18 +86,41 @@ class Validate(keras.callbacks.Callback):  # type: ignore[misc]
         assert logs is not None, "Keras gives logs"
         with alone():
             self._twin.set_weights(self.model.get_weights() if self._average is None else self._average)
-            probabilities = network_probabilities(self._twin, self._dataset, self._indices)
-        targets = self._dataset.targets[self._indices]
+            answers = (
+                {CLASSES: network_probabilities(self._twin, self._dataset, self._indices)}
+                if self._values is None
+                else network_answers(self._twin, self._dataset, self._indices)
+            )
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        if not np.isfinite(probabilities).all():
+        if not all(np.isfinite(each).all() for each in answers.values()):
             # Not 0, which would be better than nothing: such a network must never become the best one.
-            logs.update(val_loss=math.inf, val_accuracy=math.nan, val_uar=math.nan)
+            names = {CLASSES: ("val_accuracy", "val_uar"), DIMENSIONS: ("val_ccc",)}
+            logs.update(val_loss=math.inf, **{name: math.nan for each in answers for name in names[each]})
             return
-        logs["val_loss"] = metrics.nll(probabilities, targets)
+        logs["val_loss"] = 0.0
+        if CLASSES in answers:
+            self._judge_classes(answers[CLASSES], logs)
+        if DIMENSIONS in answers:
+            self._judge_dimensions(answers[DIMENSIONS], logs)
+
+    def _judge_classes(self, probabilities: npt.NDArray[np.float32], logs: Logs) -> None:
+        targets = self._dataset.targets[self._indices]
+        logs["val_loss"] += metrics.nll(probabilities, targets)
         logs["val_accuracy"] = metrics.accuracy(targets, probabilities)
         logs["val_uar"] = metrics.uar(targets, probabilities)
         for label, scores in metrics.per_class_scores(targets, probabilities, self._dataset.labels).items():
             logs[f"val_recall_{label}"] = scores["recall"]
+
+    def _judge_dimensions(self, told: npt.NDArray[np.float32], logs: Logs) -> None:
+        assert self._values is not None, "a network that tells dimensions is judged by them"
+        scores = metrics.dimension_scores(
+            metrics.DimensionValues(self._dataset.dimensions, self._values[self._indices], told)
+        )
+        found = [each["ccc"] for each in scores.values() if each["n_clips"]]
+        logs["val_ccc"] = float(np.mean(found)) if found else math.nan
+        logs["val_loss"] += self._weight * (1.0 - logs["val_ccc"])
+        for name, each in scores.items():
+            logs[f"val_ccc_{name}"] = each["ccc"]
 
 
 class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]
@@ -149,20 +184,13 @@ class EmphasizeHard(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Record(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keep the history, on disk after every epoch: `history.csv` and TensorBoard's event files. To be closed."""
+    """Keep the history, on disk after every epoch in `history.csv`, and tell the trackers of each."""
 
-    def __init__(self, file: Path, tensorboard: Path, *, n_done: int = 0) -> None:
-        """Write the history to `file` and events into the folder `tensorboard`; `n_done` epochs have theirs there."""
+    def __init__(self, file: Path, following: Following | None = None) -> None:
+        """Write the history to `file`."""
         super().__init__()
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError:
-            raise MissingExtraError("training", "train") from None
         self._file = file
-        self._tensorboard = tensorboard
-        with self._on_disk():
-            # Of an epoch that was lost and is done again, TensorBoard is to show the events once.
-            self._events = SummaryWriter(str(tensorboard), purge_step=n_done + 1 if n_done else None)
+        self._following = following or Following()
         self.history: History = {"epoch": []}
 
     def state(self) -> dict[str, Any]:
@@ -170,9 +198,11 @@ class Record(keras.callbacks.Callback):  # type: ignore[misc]
         return {"history": self.history}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Put the history back, on disk as well."""
+        """Put the history back, on disk as well; a tracker may have missed some of it."""
         self.history = state["history"]
         write_history(self._file, self.history)
+        n_epochs = len(self.history["epoch"])
+        self._following.epochs([{name: values[i] for name, values in self.history.items()} for i in range(n_epochs)])
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Add one row."""
@@ -183,23 +213,7 @@ class Record(keras.callbacks.Callback):  # type: ignore[misc]
         for values in self.history.values():
             values.extend([math.nan] * (width - len(values)))
         write_history(self._file, self.history)
-        with self._on_disk():
-            for name, value in row.items():
-                if name != "epoch":
-                    self._events.add_scalar(name, value, epoch + 1)
-            self._events.flush()
-
-    def close(self) -> None:
-        """Close the event file."""
-        with self._on_disk():
-            self._events.close()
-
-    @contextlib.contextmanager
-    def _on_disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise output_error(self._tensorboard, error) from error
+        self._following.epochs([row])
 
 
 class Tell(keras.callbacks.Callback):  # type: ignore[misc]
@@ -249,16 +263,20 @@ def clips_of(steps: int, batches: TrainingBatches, n_clips: int) -> int:
 
 def epoch_line(logs: Mapping[str, float]) -> str:
     """Return the results of an epoch in one line."""
-    numbers = (
-        f"loss {logs.get('loss', math.nan):.3f}  accuracy {logs.get('accuracy', math.nan):6.1%}  |  validation loss "
-        f"{logs['val_loss']:.3f}  accuracy {logs['val_accuracy']:6.1%}  UAR {logs['val_uar']:6.1%}"
-    )
-    recalls = " ".join(
-        f"{name.removeprefix('val_recall_')[:5]} {value:3.0%}"
+    trained, judged = f"loss {logs.get('loss', math.nan):.3f}", f"validation loss {logs['val_loss']:.3f}"
+    if "val_uar" in logs:
+        trained += f"  accuracy {logs.get('accuracy', math.nan):6.1%}"
+        judged += f"  accuracy {logs['val_accuracy']:6.1%}  UAR {logs['val_uar']:6.1%}"
+    if "val_ccc" in logs:
+        trained += f"  CCC {logs.get('ccc', math.nan):.3f}"
+        judged += f"  CCC {logs['val_ccc']:.3f}"
+    single = [
+        f"{name.removeprefix(before)[:5]} {value:{form}}"
+        for before, form in (("val_recall_", "3.0%"), ("val_ccc_", ".2f"))
         for name, value in logs.items()
-        if name.startswith("val_recall_")
-    )
-    return f"{numbers}  |  {recalls}"
+        if name.startswith(before)
+    ]
+    return f"{trained}  |  {judged}  |  {' '.join(single)}"
 
 
 def network_probabilities(network: keras.Model, dataset: Dataset, indices: Indices) -> npt.NDArray[np.float32]:
@@ -267,3 +285,12 @@ def network_probabilities(network: keras.Model, dataset: Dataset, indices: Indic
     for positions in dataset.same_length_groups(indices):
         probabilities[positions] = run_network(network, dataset.inputs(indices[positions]))
     return probabilities
+
+
+def network_answers(network: keras.Model, dataset: Dataset, indices: Indices) -> dict[str, npt.NDArray[np.float32]]:
+    """Return each output of a Keras network by its name, likewise; shape (len(indices), n_values)."""
+    answers: dict[str, npt.NDArray[np.float32]] = {}
+    for positions in dataset.same_length_groups(indices):
+        for name, values in run_outputs(network, dataset.inputs(indices[positions])).items():
+            answers.setdefault(name, np.zeros((len(indices), values.shape[1]), np.float32))[positions] = values
+    return answers

@@ -122,7 +122,8 @@ def model_card(
         _front_matter(info, evidence),
         f"# {info.model_id}\n\n{_what_it_is(info)}",
         *(text.strip() for text in (notes, evidence.notes) if text.strip()),
-        "## Labels\n\n" + ", ".join(info.labels),
+        *(["## Labels\n\n" + ", ".join(info.labels)] if info.labels else []),
+        *(["## Dimensions\n\n" + _dimensions(info)] if info.dimensions else []),
         "## Training data\n\n" + _training_data(info),
         "## How good it is\n\n" + _results(info, report),
         *_groups(report),
@@ -133,7 +134,8 @@ def model_card(
             for source, lines in evidence.tables
         ),
         '## How to use it\n\n```python\nimport emogram\n\nmodel = emogram.load("path/to/this/folder")\n'
-        f'print(model.predict("{"clip.wav" if info.spectrogram else "spectrogram.png"}").label)\n```',
+        f'print(model.predict("{"clip.wav" if info.spectrogram else "spectrogram.png"}").'
+        f"{'label' if info.labels else 'dimensions'})\n```",
         *(["## How it was made\n\n```sh\n" + "\n".join(evidence.commands) + "\n```"] if evidence.commands else []),
         "## Limits, and uses to avoid\n\n" + _limits(info),
     ]
@@ -179,10 +181,11 @@ def _front_matter(info: ModelInfo, evidence: Evidence) -> str:
     corpora = [f"  - {json.dumps(corpus.corpus)}" for corpus in info.trained_on if corpus.corpus]
     if corpora:
         lines += ["datasets:", *corpora]
-    lines += ["metrics:", "  - recall", "  - accuracy"]
+    kinds = {"uar": "recall", "accuracy": "accuracy"} if info.labels else {}
+    kinds |= {"ccc": "concordance"} if info.dimensions else {}
+    lines += ["metrics:", *(f"  - {kind}" for kind in kinds.values())]
     figures: list[tuple[str, Mapping[str, Any]]] = [
-        (source.title, {name: _mean(content, name) for name in ("uar", "accuracy")})
-        for source, content in evidence.protocols
+        (source.title, {name: _mean(content, name) for name in kinds}) for source, content in evidence.protocols
     ]
     figures = figures or ([(info.protocol, info.metrics)] if info.metrics else [])
     if figures:
@@ -191,7 +194,7 @@ def _front_matter(info: ModelInfo, evidence: Evidence) -> str:
         lines += ["      - task:", "          type: audio-classification", "        dataset:"]
         lines += [f"          name: {json.dumps(title)}", "          type: speech-emotion-recognition"]
         lines += ["        metrics:"]
-        for name, kind in (("uar", "recall"), ("accuracy", "accuracy")):
+        for name, kind in kinds.items():
             if isinstance(metrics.get(name), int | float):
                 lines += [f"          - type: {kind}", f"            name: {name}"]
                 lines += [f"            value: {metrics[name]:.4f}"]
@@ -210,9 +213,23 @@ def _what_it_is(info: ModelInfo) -> str:
     form = info.network.get("convolutions")  # `ship` writes it
     computes = f" Its convolutions compute in {form}." if form else ""
     return (
-        f"A convolutional network (`{info.network['name']}`) that takes {takes} and gives a probability for each of "
-        f"{len(info.labels)} emotions. Trained with emogram {info.package_version}{made}, seed {info.seed}."
+        f"A convolutional network (`{info.network['name']}`) that takes {takes} and gives {_gives(info)}. "
+        f"Trained with emogram {info.package_version}{made}, seed {info.seed}."
         f"{start}{computes}"
+    )
+
+
+def _gives(info: ModelInfo) -> str:
+    classes = [f"a probability for each of {len(info.labels)} emotions"] if info.labels else []
+    names = ", ".join(dimension.name for dimension in info.dimensions)
+    return " and ".join([*classes, *([f"a number for each of {names}"] if names else [])])
+
+
+def _dimensions(info: ModelInfo) -> str:
+    rows = [[each.name, f"{each.low:g}", f"{each.high:g}"] for each in info.dimensions]
+    return (
+        _table(["dimension", "least", "greatest"], rows) + "\n\nThe network itself tells each from 0 to 1 "
+        "(the output `dimensions` of `model.onnx`); emogram brings it to this scale."
     )
 
 
@@ -254,9 +271,11 @@ def _results(info: ModelInfo, report: Report | None) -> str:
         f"Protocol: {info.protocol or (report.protocol if report else '') or 'not recorded'}.".replace("..", "."),
         _table(["metric", "value", "95 % interval"], rows),
     ]
-    if report is not None:
+    if report is not None and report.labels:
         recalls = [[label, _number(v["recall"]), _number(v["support"])] for label, v in report.per_class.items()]
         parts.append(_table(["label", "recall", "clips"], recalls))
+    if not info.labels:
+        return "\n\n".join(parts)
     parts.append(
         f"Probabilities are calibrated on validation clips (temperature {_number(info.temperature)})."
         if info.calibrated
@@ -271,9 +290,10 @@ def _groups(report: Report | None) -> list[str]:
     for kind, groups in (report.per_group if report else {}).items():
         if kind == "speaker" or len(groups) < 2:
             continue
-        keys = ("uar", "accuracy", "n_clips")
+        columns = {"uar": "UAR", "accuracy": "accuracy", "ccc": "CCC", "n_clips": "clips"}
+        keys = [key for key in columns if all(key in values for values in groups.values())]
         rows = [[name, *(_number(values[key]) for key in keys)] for name, values in groups.items()]
-        sections.append(f"## By {kind}\n\n" + _table([kind, "UAR", "accuracy", "clips"], rows))
+        sections.append(f"## By {kind}\n\n" + _table([kind, *(columns[key] for key in keys)], rows))
     return sections
 
 
@@ -319,7 +339,8 @@ def _limits(info: ModelInfo) -> str:
         "is not felt emotion: expect far worse results on everyday recordings.\n"
         "- It knows the languages, voices, ages and microphones of its training data only; on others it may be wrong "
         "and sure of it." + sure + "\n"
-        "- It always answers with one of its labels, even for music or noise. `emogram predict` warns of "
+        f"- It always {'answers with one of its labels' if info.labels else 'tells a number'}, even for music or "
+        "noise. `emogram predict` warns of "
         "clips in which nobody speaks or which do not sound like the training data; it does not notice all of them, "
         "such as two voices at once.\n"
         "- Do not use it to decide about people: hiring, schooling, credit, policing, insurance, health or workplace "

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emogram.errors import EmogramError, ModelError, OutputError
-from emogram.files import output_error, remove_half_written, writing
+from emogram.files import lock, output_error, remove_half_written, writing
 
 CHECKPOINTS_FOLDER = "checkpoints"
 FORMAT = 1  # raise it when the same words of a state come to mean something else
@@ -131,7 +131,7 @@ def unfinished(run: Path) -> Iterator[None]:
         raise output_error(folder, error) from error
     with file:
         # The system lets go of it when the process ends, however it ends.
-        if not _lock(file.fileno()):
+        if not lock(file):
             raise OutputError(f"{run}: another process is training there; wait for it, or choose another folder")
         try:
             remove_half_written(run)
@@ -162,20 +162,6 @@ def mark_finished(run: Path) -> None:
         folder.rmdir()
     except OSError as error:
         raise output_error(folder, error) from error
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows, where a second process goes unnoticed
-        return True
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:  # a file system that knows no locks
-        return True
-    return True
 
 
 def _pack(checkpoint: Checkpoint) -> list[bytes | memoryview]:

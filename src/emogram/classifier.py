@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from emogram import audio, features, spectrogram, speech
 from emogram.adapt import adapt_voices
 from emogram.bundle import FAMILIAR_FILE, ONNX_FILE, SHIPPED, Bundle, ModelInfo, open_bundle
-from emogram.calibration import soften
+from emogram.calibration import on_scale, soften
 from emogram.config import SpectrogramConfig
 from emogram.errors import AudioError, EmogramError, ModelError, SettingsError
 from emogram.familiar import Embeddings, Familiar
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 Probabilities = npt.NDArray[np.float64]
 
-EMBEDDING = "embedding"  # name of the second ONNX output
+EMBEDDING = "embedding"  # name of the last ONNX output
 
 # A network that thins time out sees other frames at each shift. Cut off at the ends: as much silence put there instead
 # made answers worse (72 to 69 % UAR on six validation actors of RAVDESS, where five cuts gave 73 %).
@@ -65,11 +66,25 @@ def hear(waveform: audio.Waveform, config: SpectrogramConfig, *, check: bool) ->
     return Heard(inputs, speech.speech_share(waveform, config.sample_rate) if check else None)
 
 
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model says of a batch of clips.
+
+    Attributes:
+        probabilities: Calibrated, shape (n_clips, n_labels); rows sum to 1. No columns where it tells dimensions only.
+        values: Its dimensions, each on its scale, shape (n_clips, n_dimensions); no columns where it tells none.
+    """
+
+    probabilities: Probabilities
+    values: Probabilities
+
+
 class Classifier:
     """A loaded model. It keeps no state between calls, and many threads may share it.
 
     Attributes:
-        labels: Labels in the order of all scores.
+        labels: Labels in the order of all scores; none where the model tells dimensions only.
+        dimensions: Names of the dimensions that it tells, in order; none where it tells labels only.
         info: What the bundle's `model.json` says.
         sha256: Hash of the bundle.
         bundle: The bundle itself, for what prediction does not need.
@@ -77,6 +92,7 @@ class Classifier:
     """
 
     labels: tuple[str, ...]
+    dimensions: tuple[str, ...]
     info: ModelInfo
     sha256: str
     bundle: Bundle
@@ -94,6 +110,7 @@ class Classifier:
             )
         self.info = bundle.info
         self.labels = bundle.info.labels
+        self.dimensions = tuple(dimension.name for dimension in bundle.info.dimensions)
         self.sha256 = bundle.sha256
         self.bundle = bundle
         self.shifts = shifts
@@ -199,7 +216,8 @@ class Classifier:
         for clip, outcome in everything:
             if isinstance(outcome, Prediction):
                 now = self.prediction_from(next(adapted))
-                outcome = replace(now, speech_share=outcome.speech_share, warnings=outcome.warnings)
+                kept = {name: getattr(outcome, name) for name in ("speech_share", "warnings", "dimensions")}
+                outcome = replace(now, **kept)
             yield clip, outcome
 
     def reference(self) -> tuple[float, ...]:
@@ -208,6 +226,7 @@ class Classifier:
         Raises:
             ModelError: The bundle does not tell.
         """
+        self.require_labels("adapted to a voice")
         if self.info.mean_log_probabilities is None:
             raise ModelError(
                 f"{self._name}: does not say what it answers on average, so it cannot be adapted to a voice; train it "
@@ -228,15 +247,42 @@ class Classifier:
         Raises:
             ModelError: The inputs do not fit the model, or it gives no probabilities.
         """
-        return soften(self.raw_probabilities(inputs), self.info.temperature)
+        return self.answers_to(inputs).probabilities
+
+    def answers_to(self, inputs: Mapping[str, npt.NDArray[np.floating[Any]]]) -> Answers:
+        """Return what `probabilities` does, and the dimensions, in one run of the network; raises as it does."""
+        return self._answers(self._mean_heads(self._feed(inputs)))
 
     def raw_probabilities(self, inputs: Mapping[str, npt.NDArray[np.floating[Any]]]) -> FloatArray:
         """Return what `probabilities` does, before calibration."""
-        feed = self._feed(inputs)
-        if self.shifts > 1:
-            mean: FloatArray = np.mean([self._raw(shifted) for shifted in _shifted(feed, self.shifts)], axis=0)
-            return mean
-        return self._raw(feed)
+        return self._mean_heads(self._feed(inputs))[0]
+
+    def require_labels(self, what: str) -> None:
+        """Refuse what only a model of classes can do.
+
+        Args:
+            what: What is wanted of it, as "explained".
+
+        Raises:
+            ModelError: The model tells dimensions only.
+        """
+        if not self.labels:
+            raise ModelError(
+                f"{self._name}: tells {', '.join(self.dimensions)} and no classes, so it cannot be {what}; take a "
+                "model that was trained with targets = classes or both"
+            )
+
+    def _answers(self, heads: tuple[FloatArray, FloatArray]) -> Answers:
+        raw, unit = heads
+        probabilities = soften(raw, self.info.temperature) if self.labels else raw.astype(np.float64)
+        return Answers(probabilities, on_scale(unit, self.info.dimensions))
+
+    def _mean_heads(self, feed: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
+        """Return probabilities before calibration and dimensions from 0 to 1, averaged over the shifts."""
+        if self.shifts == 1:
+            return self._heads(feed)
+        raw, unit = zip(*(self._heads(shifted) for shifted in _shifted(feed, self.shifts)), strict=True)
+        return np.mean(raw, axis=0), np.mean(unit, axis=0)
 
     def embeddings(self, inputs: Mapping[str, npt.NDArray[np.floating[Any]]]) -> Embeddings:
         """Return what the last layer of the network looks at, shape (n_clips, n_values); takes a whole run of it.
@@ -247,7 +293,7 @@ class Classifier:
         Raises:
             ModelError: The inputs do not fit the model, or it is from before embeddings were kept.
         """
-        if len(self._session.get_outputs()) < 2:
+        if not self._gives_embeddings():
             raise ModelError(f"{self._name}: {ONNX_FILE} gives no embedding; train the model again")
         (embeddings,) = self._run([EMBEDDING], self._feed(inputs))
         return embeddings
@@ -259,11 +305,15 @@ class Classifier:
             )
         return {name: np.asarray(values, dtype=np.float32) for name, values in inputs.items()}
 
-    def _raw(self, feed: Mapping[str, FloatArray]) -> FloatArray:
-        """Return what the network says, before calibration, shape (n_clips, n_labels)."""
-        (raw,) = self._run([self._session.get_outputs()[0].name], feed)
-        self._check_output(raw, n_clips=len(feed["spectrogram"]))
-        return raw
+    def _heads(self, feed: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
+        """Return what the network says: probabilities, shape (n_clips, n_labels), and dimensions from 0 to 1."""
+        return self._checked_heads(self._run(self._head_names(), feed), n_clips=len(feed["spectrogram"]))
+
+    def _head_names(self) -> list[str]:
+        return [node.name for node in self._session.get_outputs()[: bool(self.labels) + bool(self.dimensions)]]
+
+    def _gives_embeddings(self) -> bool:
+        return len(self._session.get_outputs()) > len(self._head_names())
 
     def _run(self, outputs: Sequence[str], feed: Mapping[str, FloatArray]) -> list[FloatArray]:
         try:
@@ -272,12 +322,23 @@ class Classifier:
             raise ModelError(f"{self._name}: {ONNX_FILE} failed on input of {_shapes(feed)}: {_line(error)}") from None
         return values
 
-    def prediction_from(self, probabilities: npt.ArrayLike) -> Prediction:
-        """Turn the probabilities of one clip, shape (n_labels,), calibrated, into a `Prediction`."""
-        return as_prediction(probabilities, self.labels, self.info.abstain_threshold)
+    def prediction_from(self, probabilities: npt.ArrayLike, values: npt.ArrayLike = ()) -> Prediction:
+        """Turn what is said of one clip into a `Prediction`.
+
+        Args:
+            probabilities: Calibrated, shape (n_labels,).
+            values: Its dimensions, each on its scale, shape (n_dimensions,).
+        """
+        told = np.asarray(values, dtype=np.float64)
+        dimensions = dict(zip(self.dimensions, map(float, told), strict=True)) if len(told) else None
+        return as_prediction(probabilities, self.labels, self.info.abstain_threshold, dimensions=dimensions)
 
     def _predict(self, inputs: Mapping[str, FloatArray]) -> Prediction:
-        return self.prediction_from(self.probabilities({k: v[np.newaxis] for k, v in inputs.items()})[0])
+        return self._predictions(self.answers_to({k: v[np.newaxis] for k, v in inputs.items()}))[0]
+
+    def _predictions(self, answers: Answers) -> list[Prediction]:
+        pairs = zip(answers.probabilities, answers.values, strict=True)
+        return [self.prediction_from(probabilities, values) for probabilities, values in pairs]
 
     def answers(self, clips: Sequence[Heard]) -> list[Prediction]:
         """Tell the emotions of clips of equal length in one run of the network.
@@ -290,11 +351,11 @@ class Classifier:
         """
         batch = self._feed({name: np.stack([clip.inputs[name] for clip in clips]) for name in clips[0].inputs})
         if all(clip.speech_share is None for clip in clips):
-            return [self.prediction_from(row) for row in self.probabilities(batch)]
-        probabilities, embeddings = self._probabilities_and_embeddings(batch)
+            return self._predictions(self._answers(self._mean_heads(batch)))
+        answers, embeddings = self._answers_and_embeddings(batch)
         return [
-            self._checked(self.prediction_from(row), clip.speech_share, None if embeddings is None else embeddings[n])
-            for n, (clip, row) in enumerate(zip(clips, probabilities, strict=True))
+            self._checked(said, clip.speech_share, None if embeddings is None else embeddings[n])
+            for n, (clip, said) in enumerate(zip(clips, self._predictions(answers), strict=True))
         ]
 
     def _predict_sound(self, waveform: audio.Waveform, *, name: str, check: bool) -> Prediction:
@@ -309,16 +370,15 @@ class Classifier:
             warnings += filter(None, [self._familiar.warning(embedding)])
         return replace(prediction, speech_share=share, warnings=tuple(warnings))
 
-    def _probabilities_and_embeddings(self, batch: Mapping[str, FloatArray]) -> tuple[Probabilities, Embeddings | None]:
+    def _answers_and_embeddings(self, batch: Mapping[str, FloatArray]) -> tuple[Answers, Embeddings | None]:
         """Return the answers and, where that is of use, the embeddings, shape (n_clips, n_values)."""
         if self._familiar is None:
-            return self.probabilities(batch), None
-        if self.shifts > 1 or len(self._session.get_outputs()) < 2:
-            return self.probabilities(batch), self.embeddings(batch)
+            return self._answers(self._mean_heads(batch)), None
+        if self.shifts > 1 or not self._gives_embeddings():
+            return self._answers(self._mean_heads(batch)), self.embeddings(batch)
         # Both in one run, which takes as long as one of them.
-        raw, embeddings = self._run([self._session.get_outputs()[0].name, EMBEDDING], batch)
-        self._check_output(raw, n_clips=len(batch["spectrogram"]))
-        return soften(raw, self.info.temperature), embeddings
+        *heads, embeddings = self._run([*self._head_names(), EMBEDDING], batch)
+        return self._answers(self._checked_heads(heads, n_clips=len(batch["spectrogram"]))), embeddings
 
     def _guarded(self, clip: Clip, check: bool) -> Prediction | EmogramError:
         try:
@@ -355,16 +415,29 @@ class Classifier:
             )
         return self.info.spectrogram
 
-    def _check_output(self, raw: FloatArray, *, n_clips: int) -> None:
-        if raw.shape != (n_clips, len(self.labels)):
-            raise ModelError(
-                f"{self._name}: {ONNX_FILE} gives an output of shape {raw.shape}; expected ({n_clips}, "
-                f"{len(self.labels)}), one probability for each label"
-            )
-        if not np.isfinite(raw).all():
-            raise ModelError(f"{self._name}: {ONNX_FILE} gives values that are not finite; train the model again")
-        if raw.min(initial=0.0) < 0.0 or np.abs(raw.sum(axis=1) - 1.0).max(initial=0.0) > MAX_SUM_ERROR:
+    def _checked_heads(self, heads: Sequence[FloatArray], *, n_clips: int) -> tuple[FloatArray, FloatArray]:
+        """Return both outputs, the one that the model does not have without columns."""
+        found = list(heads)
+        none = np.zeros((n_clips, 0), np.float32)
+        raw = found.pop(0) if self.labels else none
+        unit = found.pop(0) if self.dimensions else none
+        for each, n_values, what in (
+            (raw, len(self.labels), "probability for each label"),
+            (unit, len(self.dimensions), "value for each dimension"),
+        ):
+            if each.shape != (n_clips, n_values):
+                raise ModelError(
+                    f"{self._name}: {ONNX_FILE} gives an output of shape {each.shape}; expected ({n_clips}, "
+                    f"{n_values}), one {what}"
+                )
+            if not np.isfinite(each).all():
+                raise ModelError(f"{self._name}: {ONNX_FILE} gives values that are not finite; train the model again")
+        off = np.abs(raw.sum(axis=1) - 1.0).max(initial=0.0) if self.labels else 0.0
+        if raw.min(initial=0.0) < 0.0 or off > MAX_SUM_ERROR:
             raise ModelError(f"{self._name}: {ONNX_FILE} gives no probabilities; end the network with a softmax")
+        if unit.min(initial=0.0) < -MAX_SUM_ERROR or unit.max(initial=0.0) > 1.0 + MAX_SUM_ERROR:
+            raise ModelError(f"{self._name}: {ONNX_FILE} gives dimensions beyond 0 to 1; train the model again")
+        return raw, unit
 
 
 def _shifted(feed: Mapping[str, FloatArray], shifts: int) -> Iterator[dict[str, FloatArray]]:
@@ -376,21 +449,31 @@ def _shifted(feed: Mapping[str, FloatArray], shifts: int) -> Iterator[dict[str, 
         yield {**feed, "spectrogram": feed["spectrogram"][:, first : n_frames - span + first]}
 
 
-def as_prediction(probabilities: npt.ArrayLike, labels: Sequence[str], threshold: float) -> Prediction:
+def as_prediction(
+    probabilities: npt.ArrayLike,
+    labels: Sequence[str],
+    threshold: float,
+    *,
+    dimensions: Mapping[str, float] | None = None,
+) -> Prediction:
     """Turn the probabilities of one clip, shape (n_labels,), calibrated, into a `Prediction`.
 
     Args:
         probabilities: One for each label.
-        labels: Labels in order.
+        labels: Labels in order; none where dimensions only are told.
         threshold: Confidence below which the prediction counts as unsure.
+        dimensions: What is told beside them.
     """
     values = [float(value) for value in np.asarray(probabilities, dtype=np.float64)]
+    if not values:
+        return Prediction(label="", scores={}, confidence=math.nan, dimensions=dimensions)
     best = int(np.argmax(values))
     return Prediction(
         label=labels[best],
         scores=dict(zip(labels, values, strict=True)),
         confidence=values[best],
         abstained=values[best] < threshold,
+        dimensions=dimensions,
     )
 
 
@@ -417,14 +500,19 @@ def _session(bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
     if set(names) != set(bundle.info.inputs):
         raise ModelError(f"{bundle.folder}: {ONNX_FILE} takes {names}, and model.json says {bundle.info.inputs}")
     outputs = session.get_outputs()
-    n_labels = len(bundle.info.labels)
-    n_outputs = outputs[0].shape[-1] if outputs and outputs[0].shape else None
-    # A size that is a name or None is not known before the model runs; `_check_output` sees to it then.
-    others = [node.name for node in outputs[1:]]
-    if not outputs or others not in ([], [EMBEDDING]) or (isinstance(n_outputs, int) and n_outputs != n_labels):
+    expected = [n for n in (len(bundle.info.labels), len(bundle.info.dimensions)) if n]
+    # A size that is a name or None is not known before the model runs; `_checked_heads` sees to it then.
+    sizes = [node.shape[-1] if node.shape else None for node in outputs[: len(expected)]]
+    fit = len(sizes) == len(expected) and all(
+        not isinstance(size, int) or size == n for size, n in zip(sizes, expected, strict=True)
+    )
+    others = [node.name for node in outputs[len(expected) :]]
+    if not fit or others not in ([], [EMBEDDING]):
         raise ModelError(
-            f"{bundle.folder}: {ONNX_FILE} gives {len(outputs)} output(s), the first of {n_outputs} values; expected "
-            f"one of {n_labels}, the number of labels in model.json, and at most one more, '{EMBEDDING}'"
+            f"{bundle.folder}: {ONNX_FILE} gives {len(outputs)} output(s), the first of "
+            f"{' and '.join(map(str, sizes)) or 'no'} values; expected "
+            f"{' and '.join(f'one of {n}' for n in expected)}, the number of labels or dimensions in model.json, and "
+            f"at most one more, '{EMBEDDING}'"
         )
     return session
 

@@ -113,6 +113,11 @@ def compare(runs: Sequence[Path], out: Path, *, seed: int = 0) -> Comparison:
         seeds_of.append(matched[start : start + len(seeds)])
         n_left_out.append(left_out[start])
     clips, targets = matched[0].clips, matched[0].targets()
+    if not matched[0].labels:
+        raise InputError(
+            "these runs tell dimensions and no classes, and models are compared by their classes; put the intervals of "
+            "`emogram evaluate --predictions` side by side"
+        )
     speakers = metrics.speaker_names(clips)
     if len(set(speakers)) == 1 and speakers[0] is not None:
         raise InputError(f"all {len(clips)} clips are of the speaker {speakers[0]}; one voice tells nothing of others")

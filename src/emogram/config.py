@@ -267,9 +267,37 @@ class NetworkConfig(Settings):
     l2: float = Field(0.0, ge=0.0, le=1.0, description="L2 penalty on the weights of convolutions and dense layers.")
 
 
+class Dimension(Settings):
+    """A number that a model tells of a voice, such as arousal, and its scale."""
+
+    name: str = Field(min_length=1, description="Its name, that of the column of a manifest.")
+    low: float = Field(description="Lower end of the scale on which it is told.")
+    high: float = Field(description="Upper end.")
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"the scale of {self.name} goes from {self.low:g} to {self.high:g}; expected low < high")
+        return self
+
+
 class TrainConfig(Settings):
     """How a network is trained."""
 
+    targets: Literal["classes", "dimensions", "both"] = Field(
+        "classes", description="What is learnt: the labels, numbers such as arousal, or both by one network."
+    )
+    dimensions: tuple[str, ...] = Field(
+        (), description="Which numbers of the corpus; none named: those of arousal, valence and dominance it has."
+    )
+    dimension_scale: tuple[float, ...] = Field(
+        (),
+        description="Lower and upper end of their scale, as 1,7, where the corpus is not known to have one; else it is "
+        "taken from the training clips.",
+    )
+    dimension_weight: float = Field(
+        1.0, gt=0.0, le=1000.0, description="Weight of the dimensions' loss, 1 - CCC, against that of the classes."
+    )
     init: Path | None = Field(
         None, description="Model folder whose weights training starts from, of the same network and spectrogram."
     )
@@ -306,8 +334,8 @@ class TrainConfig(Settings):
     plateau_factor: float = Field(0.5, gt=0.0, lt=1.0, description="What the plateau schedule multiplies by.")
     plateau_patience: int = Field(3, ge=1, description="Epochs without better validation loss before it does.")
     early_stop_patience: int = Field(0, ge=0, description="Stop after this many epochs without a better model; 0: no.")
-    monitor: Literal["val_loss", "val_accuracy", "val_uar"] = Field(
-        "val_loss", description="What makes a model the best one so far."
+    monitor: Literal["val_loss", "val_accuracy", "val_uar", "val_ccc"] = Field(
+        "val_loss", description="What makes a model the best one so far; val_ccc is that of the dimensions."
     )
     weight_average: float = Field(
         0.0, ge=0.0, lt=1.0, description="Judge and keep a running average of the weights with this memory; 0: do not."
@@ -335,6 +363,23 @@ class TrainConfig(Settings):
         1, ge=0, description="Devices that share each batch, with KERAS_BACKEND=jax; 0: all that there are."
     )
     seed: int = Field(0, ge=0, description="Seed of everything random; same seed, same numbers on one machine.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        scale = self.dimension_scale
+        if scale and not (len(scale) == 2 and scale[0] < scale[1]):
+            raise ValueError(
+                f"dimension_scale is {', '.join(f'{end:g}' for end in scale)}; expected its two ends, as 1,7"
+            )
+        if self.targets == "classes" and self.monitor == "val_ccc":
+            raise ValueError("monitor is val_ccc, and no dimensions are learnt; set targets to dimensions or both")
+        if self.targets == "dimensions" and self.monitor in ("val_accuracy", "val_uar"):
+            raise ValueError(f"monitor is {self.monitor}, and no classes are learnt; set it to val_ccc or val_loss")
+        if self.targets == "dimensions" and self.teachers:
+            raise ValueError(
+                "teachers tell of labels, and no classes are learnt; leave teachers, or set targets to both"
+            )
+        return self
 
 
 class SplitConfig(Settings):
@@ -445,6 +490,14 @@ def run_config(values: Mapping[str, Mapping[str, Any]]) -> RunConfig:
     recipe = RECIPES.get(network, {})
     merged = {name: {**recipe.get(name, {}), **values.get(name, {})} for name in {*recipe, *values}}
     return RunConfig.from_dict(merged)
+
+
+def flat_settings(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return settings in sections as one dict: "train.epochs" -> 100."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= flat_settings(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
+    return flat
 
 
 def _explain(error: ValidationError, kind: type[BaseModel]) -> str:

@@ -75,6 +75,7 @@ _METRICS = {
     "aurc": "AURC (area under risk and coverage)",
     "unsure_share": "unsure (share of the clips)",
     "answered_error": "errors among the other answers",
+    "ccc": "CCC (concordance, mean of the dimensions)",
 }
 _PERCENT_METRICS = {"uar", "accuracy", "macro_f1", "uar_gender_gap", "unsure_share", "answered_error"}
 _FEW_GROUPS = 4
@@ -276,10 +277,30 @@ def report_view(report: Report, *, title: str) -> RenderableType:
         Text(report.protocol, style="italic"),
         Text(),
         _metrics_table(report),
-        Text(),
-        _classes_table(report),
-        *(Text(_groups_line(kind, groups)) for kind, groups in report.per_group.items() if len(groups) > 1),
+        *(_below(_classes_table(report)) if report.labels else ()),
+        *(_below(_dimensions_table(report)) if report.dimensions else ()),
+        *(
+            Text(_groups_line(kind, groups, metric))
+            for kind, groups in report.per_group.items()
+            for metric in (*(["uar"] if report.labels else []), *(["ccc"] if report.dimensions else []))
+            if len(groups) > 1
+        ),
     )
+
+
+def _below(table: Table) -> tuple[RenderableType, ...]:
+    return Text(), table
+
+
+def _dimensions_table(report: Report) -> Table:
+    table = _table("dimension", ("CCC", "right"), "95 % interval", *((w, "right") for w in ("r", "RMSE", "clips")))
+    for name in report.dimensions:
+        ccc, pearson, rmse, n_clips = (
+            report.metrics[f"{name}_{metric}"] for metric in ("ccc", "pearson", "rmse", "n_clips")
+        )
+        interval = _interval(f"{name}_ccc", report.intervals)
+        table.add_row(Text(one_line(name)), _number(ccc), interval, _number(pearson), _number(rmse), f"{n_clips:,.0f}")
+    return table
 
 
 def _metrics_table(report: Report) -> Table:
@@ -289,7 +310,7 @@ def _metrics_table(report: Report) -> Table:
         if value is None or math.isnan(value):
             continue
         interval = _interval(name, report.intervals)
-        table.add_row(words, _figure(name)(value), interval, style="bold" if name == "uar" else None)
+        table.add_row(words, _figure(name)(value), interval, style="bold" if name in ("uar", "ccc") else None)
     table.add_row("clips", f"{report.metrics['n_clips']:,.0f}", "")
     return table
 
@@ -300,10 +321,14 @@ def seeds_view(summary: SeedSummary, per_seed: Mapping[str, Report]) -> Renderab
     for name, words in _METRICS.items():
         if name in summary.mean and not math.isnan(summary.mean[name]):
             mean, spread = _figure(name)(summary.mean[name]), _figure(name)(summary.std[name])
-            style = "bold" if name == "uar" else None
+            style = "bold" if name in ("uar", "ccc") else None
             table.add_row(words, mean, spread, _interval(name, summary.intervals), style=style)
-    each = ", ".join(f"{one_line(name)} {percent(report.metrics['uar'])}" for name, report in per_seed.items())
-    return Group(Text(f"Over {summary.n_seeds} seeds", style="bold"), table, Text(f"UAR of each: {each}"))
+    lines = []
+    for name in ("uar", "ccc"):
+        if name in summary.mean:
+            figures = (f"{one_line(seed)} {_figure(name)(each.metrics[name])}" for seed, each in per_seed.items())
+            lines.append(Text(f"{name.upper()} of each: {', '.join(figures)}"))
+    return Group(Text(f"Over {summary.n_seeds} seeds", style="bold"), table, *lines)
 
 
 def comparison_view(comparison: Comparison) -> RenderableType:
@@ -354,7 +379,12 @@ def change_view(change: Change, *, title: str) -> RenderableType:
 
 
 def _figure(metric: str) -> Callable[[float], str]:
-    return percent if metric in _PERCENT_METRICS else "{:.3f}".format
+    return percent if metric in _PERCENT_METRICS else _number
+
+
+def _number(value: float) -> str:
+    """Return "0.623", or "–" for a figure that does not exist."""
+    return "–" if math.isnan(value) else f"{value:.3f}"
 
 
 def _interval(metric: str, intervals: Mapping[str, tuple[float, float]]) -> str:
@@ -370,21 +400,31 @@ def _classes_table(report: Report) -> Table:
     return table
 
 
-def _groups_line(kind: str, groups: Mapping[str, Mapping[str, float]]) -> str:
-    by_uar = sorted(((values["uar"], name) for name, values in groups.items() if not math.isnan(values["uar"])))
+def _groups_line(kind: str, groups: Mapping[str, Mapping[str, float]], metric: str) -> str:
+    figure, what = _figure(metric), f"{metric.upper()} by {kind}"
+    ordered = sorted(((values[metric], name) for name, values in groups.items() if not math.isnan(values[metric])))
     if len(groups) <= _FEW_GROUPS:
-        return f"UAR by {kind}: " + ", ".join(f"{name} {percent(uar)}" for uar, name in by_uar)
-    low = ", ".join(f"{name} {percent(uar)}" for uar, name in by_uar[:2])
-    high = ", ".join(f"{name} {percent(uar)}" for uar, name in reversed(by_uar[-2:]))
-    return f"UAR by {kind}, of {len(groups)}: lowest {low}; highest {high}"
+        return f"{what}: " + ", ".join(f"{name} {figure(value)}" for value, name in ordered)
+    low = ", ".join(f"{name} {figure(value)}" for value, name in ordered[:2])
+    high = ", ".join(f"{name} {figure(value)}" for value, name in reversed(ordered[-2:]))
+    return f"{what}, of {len(groups)}: lowest {low}; highest {high}"
 
 
 def prediction_view(name: str, prediction: Prediction, *, top_k: int | None = None) -> RenderableType:
-    """Return the answer for one file, with a bar for each probability, the most probable first."""
+    """Return the answer for one file, with a bar for each probability, the most probable first, and its dimensions."""
     unsure = ("  unsure: below the model's threshold", "yellow") if prediction.abstained else ("", "")
+    told = dimensions_text(prediction)
+    if not prediction.scores:
+        return Text(f"{one_line(name)}: {told}")
     table = _scores_table(_ranked(prediction)[:top_k])
     answer = _emotion(prediction.label, bold=True)
-    return Group(Text.assemble(f"{one_line(name)}: ", answer, f" {percent(prediction.confidence)}", unsure), table)
+    head = Text.assemble(f"{one_line(name)}: ", answer, f" {percent(prediction.confidence)}", unsure)
+    return Group(head, table, *([Text(told)] if told else []))
+
+
+def dimensions_text(prediction: Prediction) -> str:
+    """Return "arousal 4.21, valence 3.05"; "" where the model tells no dimensions."""
+    return ", ".join(f"{one_line(name)} {value:.3g}" for name, value in (prediction.dimensions or {}).items())
 
 
 def probabilities_table(prediction: Prediction) -> Table:
@@ -400,18 +440,26 @@ def _scores_table(scores: Iterable[tuple[str, float]]) -> Table:
 
 
 def predictions_table(rows: Sequence[tuple[str, Prediction]], *, top_k: int = 3) -> Table:
-    """Return the answers for several files, one line each, with the next probable emotions."""
-    table = _table("file", "emotion", ("confidence", "right"), "", "then")
+    """Return the answers for several files, one line each: the next probable emotions too, and dimensions."""
+    first = rows[0][1]
+    classes = ("emotion", ("confidence", "right"), "", "then") if first.scores else ()
+    dimensions = [(one_line(name), "right") for name in first.dimensions or {}]
+    table = _table("file", *classes, *dimensions)
     for name, prediction in rows:
-        others = ", ".join(f"{label} {percent(score)}" for label, score in _ranked(prediction)[1:top_k])
-        table.add_row(
-            Text(one_line(name), overflow="fold"),
-            Text.assemble(_emotion(prediction.label, bold=True), (" unsure" if prediction.abstained else "", "yellow")),
-            percent(prediction.confidence),
-            Text(_bar_of(prediction.confidence, 10), style=_COLOURS.get(prediction.label, "")),
-            Text(others),
-        )
+        told = [f"{value:.3g}" for value in (prediction.dimensions or {}).values()]
+        cells = _answer_cells(prediction, top_k) if first.scores else []
+        table.add_row(Text(one_line(name), overflow="fold"), *cells, *told)
     return table
+
+
+def _answer_cells(prediction: Prediction, top_k: int) -> list[RenderableType]:
+    others = ", ".join(f"{label} {percent(score)}" for label, score in _ranked(prediction)[1:top_k])
+    return [
+        Text.assemble(_emotion(prediction.label, bold=True), (" unsure" if prediction.abstained else "", "yellow")),
+        percent(prediction.confidence),
+        Text(_bar_of(prediction.confidence, 10), style=_COLOURS.get(prediction.label, "")),
+        Text(others),
+    ]
 
 
 def timeline_view(name: str, timeline: Timeline, *, most: int = 40) -> RenderableType:
@@ -419,9 +467,9 @@ def timeline_view(name: str, timeline: Timeline, *, most: int = 40) -> Renderabl
     several = len({segment.channel for segment in timeline.segments}) > 1
     spoken = any(segment.speaker is not None for segment in timeline.segments)
     also = [*(["channel"] if several else []), *(["speaker"] if spoken else [])]
-    table = _table(
-        ("from", "right"), ("to", "right"), *also, "emotion", ("confidence", "right"), "", ("speech", "right")
-    )
+    classes = (("emotion", "left"), ("confidence", "right"), ("", "left")) if timeline.windows.labels else ()
+    dimensions = [(one_line(name), "right") for name in timeline.windows.dimensions]
+    table = _table(("from", "right"), ("to", "right"), *also, *classes, *dimensions, ("speech", "right"))
     for segment in timeline.segments[:most]:
         table.add_row(*segment_cells(segment, channel=several, speaker=spoken))
     left = len(timeline.segments) - most
@@ -438,9 +486,13 @@ def summary_view(summary: Mapping[str, Any]) -> RenderableType:
 def segment_line(segment: Segment) -> Text:
     """Return one line on a segment, as soon as it has ended."""
     place = "" if segment.channel is None else f"  channel {segment.channel}"
-    start, end, answer, confidence, bar, _ = segment_cells(segment)
-    times = f"{start.plain:>8} – {end.plain:>8}{place}  "
-    return Text.assemble(times, answer, " " * max(1, 20 - len(answer)), f"{confidence.plain:>7} ", bar)
+    times = f"{clock(segment.start_s):>8} – {clock(segment.end_s):>8}{place}  "
+    told = dimensions_text(segment.prediction)
+    if not segment.prediction.scores:
+        return Text(times + told)
+    answer, confidence, bar = _segment_answer(segment.prediction)
+    line = Text.assemble(times, answer, " " * max(1, 20 - len(answer)), f"{confidence.plain:>7} ", bar)
+    return line.append(f"  {told}") if told else line
 
 
 def segment_cells(segment: Segment, *, channel: bool = False, speaker: bool = False) -> list[Text]:
@@ -451,10 +503,17 @@ def segment_cells(segment: Segment, *, channel: bool = False, speaker: bool = Fa
         Text(clock(segment.end_s)),
         *([Text("" if segment.channel is None else str(segment.channel))] if channel else []),
         *([Text(one_line(segment.speaker or ""), overflow="fold")] if speaker else []),
+        *(_segment_answer(said) if said.scores else []),
+        *(Text(f"{value:.3g}") for value in (said.dimensions or {}).values()),
+        Text(f"{100 * segment.speech_ratio:.0f} %"),
+    ]
+
+
+def _segment_answer(said: Prediction) -> list[Text]:
+    return [
         Text.assemble(_emotion(said.label, bold=True), (" unsure" if said.abstained else "", "yellow")),
         Text(percent(said.confidence)),
         Text(_bar_of(said.confidence, 10), style=_COLOURS.get(said.label, "")),
-        Text(f"{100 * segment.speech_ratio:.0f} %"),
     ]
 
 
@@ -493,12 +552,13 @@ def _summary_lines(summary: Mapping[str, Any]) -> Iterator[Text]:
 
 
 def _summary_line(name: str, summary: Mapping[str, Any]) -> Text:
-    if summary["label"] is None:
+    told = ", ".join(f"mean {one_line(each)} {value:.3g}" for each, value in summary.get("dimensions", {}).items())
+    if summary["label"] is None and not told:
         return Text(f"{name}: no speech")
     shares = sorted(summary["shares"].items(), key=lambda pair: -pair[1])
-    return Text(f"{name}: {duration(summary['speech_s'])} of speech; ").append_text(
-        Text(", ").join(Text.assemble(_emotion(label), f" {percent(share)}") for label, share in shares)
-    )
+    parts = [Text.assemble(_emotion(label), f" {percent(share)}") for label, share in shares]
+    spoken = Text(f"{name}: {duration(summary['speech_s'])} of speech; ")
+    return spoken.append_text(Text(", ").join([*parts, *([Text(told)] if told else [])]))
 
 
 def explanation_view(name: str, explanation: Explanation) -> RenderableType:
@@ -669,9 +729,11 @@ def parity_view(deployed: Deployed) -> RenderableType:
     table.add_row(f"clips, {parity.clips}", f"{parity.n_clips:,}")
     if parity.n_calibration:
         table.add_row("clips that gave int8 its ranges", f"{parity.n_calibration:,}")
-    table.add_row("greatest difference of a probability", f"{parity.max_difference:.2g}")
+    what = "probability" if parity.same_label is not None else "dimension, of its scale"
+    table.add_row(f"greatest difference of a {what}", f"{parity.max_difference:.2g}")
     table.add_row("mean difference", f"{parity.mean_difference:.2g}")
-    table.add_row("clips with the same answer", percent(parity.same_label))
+    if parity.same_label is not None:
+        table.add_row("clips with the same answer", percent(parity.same_label))
     return table
 
 

@@ -31,6 +31,8 @@ from emogram.lineage import Lineage, open_lineage, says_lineage
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, CorpusPair
 from emogram.splits import Split, make_split
+from emogram.trackers import Trackers, follow_group
+from emogram.train import ONLY_TENSORBOARD
 from emogram.writers import METRICS_FILE, PREDICTIONS_FILE, write_corpus_pairs, write_predictions_csv
 
 PAIRS_FILE = "pairs.csv"
@@ -112,6 +114,7 @@ def crosscorpus(
     jobs: int | None = None,
     engine: Engine = local,
     cache: Path | None = None,
+    trackers: Trackers = ONLY_TENSORBOARD,
     progress: Progress = SILENT,
 ) -> CrossCorpusResult:
     """Train on each corpus, or on all but each, and judge on those that were never seen.
@@ -132,6 +135,7 @@ def crosscorpus(
         jobs: Number of trainings at once, each on one processor thread; by default one for each processor.
         engine: Where they are trained: processes of this machine, or `engines.engine_named("ray", ADDRESS)`.
         cache: Folder that keeps model inputs; None keeps none.
+        trackers: What else is told of the trainings, each a run of its own, and of what all came to.
         progress: Is told how far it is.
 
     Raises:
@@ -165,40 +169,51 @@ def crosscorpus(
     n_jobs = len(splits)
     if len(todo) < n_jobs:
         progress.say(f"{n_jobs - len(todo)} of {n_jobs} trainings are done already, with the same settings and clips")
-    running = run_jobs(
-        partial(_run, cache),
-        todo,
-        what="training on corpora",
-        unit="trainings",
-        jobs=jobs,
-        progress=progress,
-        engine=engine,
-    )
-    with contextlib.closing(running):
-        for job, uar in running:
-            progress.say(f"{job.folder.relative_to(out)}  UAR on its own corpus {uar:.1%}")
-    found = {
-        seed: dict(_answers(of_seed, datasets, splits, leave_one_out=leave_one_out)) for seed, of_seed in plan.items()
-    }
-    pairs = tuple(
-        _judge(trained, tested, labels, [found[seed]["" if leave_one_out else trained, tested] for seed in seeds])
-        for (trained, tested), labels in shared.items()
-    )
-    across = [pair for pair in pairs if not pair.within]
-    by_seed = [statistics.fmean(pair.per_seed[place] for pair in across) for place in range(len(seeds))]
-    result = CrossCorpusResult(
-        corpora=tuple(datasets),
-        pairs=pairs,
-        mean_uar=statistics.fmean(by_seed),
-        std_uar=statistics.stdev(by_seed) if len(by_seed) > 1 else 0.0,
-        mean_chance=statistics.fmean(pair.chance for pair in across),
-        protocol=_says(leave_one_out=leave_one_out, seeds=seeds) + says,
-        out=out,
-        failed=whole.failed,
-        warnings=(*everything.warnings, *unlike),
-        seconds=time.monotonic() - started,
-    )
-    _write(result)
+    trackers = trackers.inside(out)
+    with follow_group(trackers, config, whole, progress=progress) as following:
+        running = run_jobs(
+            partial(_run, cache, trackers),
+            todo,
+            what="training on corpora",
+            unit="trainings",
+            jobs=jobs,
+            progress=progress,
+            engine=engine,
+        )
+        with contextlib.closing(running):
+            for job, uar in running:
+                progress.say(f"{job.folder.relative_to(out)}  UAR on its own corpus {uar:.1%}")
+        found = {
+            seed: dict(_answers(of_seed, datasets, splits, leave_one_out=leave_one_out))
+            for seed, of_seed in plan.items()
+        }
+        pairs = tuple(
+            _judge(trained, tested, labels, [found[seed]["" if leave_one_out else trained, tested] for seed in seeds])
+            for (trained, tested), labels in shared.items()
+        )
+        across = [pair for pair in pairs if not pair.within]
+        by_seed = [statistics.fmean(pair.per_seed[place] for pair in across) for place in range(len(seeds))]
+        result = CrossCorpusResult(
+            corpora=tuple(datasets),
+            pairs=pairs,
+            mean_uar=statistics.fmean(by_seed),
+            std_uar=statistics.stdev(by_seed) if len(by_seed) > 1 else 0.0,
+            mean_chance=statistics.fmean(pair.chance for pair in across),
+            protocol=_says(leave_one_out=leave_one_out, seeds=seeds) + says,
+            out=out,
+            failed=whole.failed,
+            warnings=(*everything.warnings, *unlike),
+            seconds=time.monotonic() - started,
+        )
+        _write(result)
+        following.result(
+            {
+                "mean_uar": result.mean_uar,
+                "mean_chance": result.mean_chance,
+                **{f"uar/{pair.trained or 'others'} on {pair.tested}": pair.uar for pair in result.pairs},
+            },
+            [out / PLOTS_FOLDER / PLOT_FILE],
+        )
     return result
 
 
@@ -301,10 +316,10 @@ def _is_judged(job: _Job, tested: str, dataset: Dataset, labels: Sequence[str]) 
         return False
 
 
-def _run(cache: Path | None, progress: Progress, job: _Job) -> float:
+def _run(cache: Path | None, trackers: Trackers, progress: Progress, job: _Job) -> float:
     """Train, write down what the model says of the other corpora, and return its UAR on its own."""
     if not job.trained:
-        train_whole(job.corpus, job.config, job.folder, cache=cache, progress=progress)
+        train_whole(job.corpus, job.config, job.folder, cache=cache, trackers=trackers, progress=progress)
     bundle = open_bundle(job.folder)
     classifier = Classifier(bundle)
     for tested in job.tested:

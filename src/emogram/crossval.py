@@ -16,17 +16,18 @@ from emogram import leaks
 from emogram.bundle import open_bundle
 from emogram.config import RunConfig
 from emogram.corpora import Corpus
-from emogram.dataset import Dataset, load_dataset
+from emogram.dataset import Dataset
 from emogram.engines import Engine, local
 from emogram.jobs import is_trained, judged_clips, run_jobs, train_whole
 from emogram.judging import Judgement, judge_seeds, read_run
 from emogram.lineage import open_lineage, says_lineage
-from emogram.predictions import Predictions
+from emogram.predictions import Predictions, joined_values
 from emogram.progress import SILENT, Progress
 from emogram.protocols import Protocol, find_protocol
 from emogram.records import Clip, Report, SeedSummary
 from emogram.splits import Split, make_split, says_training_only
-from emogram.train import fit_to_corpus
+from emogram.trackers import Trackers, follow_group
+from emogram.train import ONLY_TENSORBOARD, fit_to_corpus, load_training
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def crossval(
     jobs: int | None = None,
     engine: Engine = local,
     cache: Path | None = None,
+    trackers: Trackers = ONLY_TENSORBOARD,
     progress: Progress = SILENT,
 ) -> CrossvalResult:
     """Train and judge every fold of a protocol, once for each seed, and pool the folds.
@@ -105,6 +107,7 @@ def crossval(
         jobs: Number of folds to train at once, each on one processor thread; by default one for each processor.
         engine: Where they are trained: processes of this machine, or `engines.engine_named("ray", ADDRESS)`.
         cache: Folder that keeps model inputs; None keeps none.
+        trackers: What else is told of the trainings, each a run of its own, and of the pooled result.
         progress: Is told how far it is.
 
     Raises:
@@ -117,7 +120,7 @@ def crossval(
     chosen = find_protocol(protocol)
     config = fit_to_corpus(config, corpus)
     # Read once before the jobs start, so that what is wrong is said at once and the cache is full.
-    dataset = load_dataset(corpus, config.spectrogram, cache=cache, progress=progress)
+    dataset = load_training(corpus, config, cache=cache, progress=progress)
     plan = [_Job(seed, fold) for seed in seeds for fold in range(max(1, len(chosen.folds)))]
     splits = {job: make_split(dataset, job.settings(config, chosen).split) for job in plan}
     lineages = {job: open_lineage(job.settings(config, chosen), dataset, splits[job]) for job in plan}
@@ -130,16 +133,22 @@ def crossval(
     ]
     if len(todo) < len(plan):
         progress.say(f"{len(plan) - len(todo)} of {len(plan)} folds are done already, with the same settings and clips")
-    run = partial(_run, corpus, config, out, chosen, cache)
-    running = run_jobs(run, todo, what="cross-validating", unit="folds", jobs=jobs, progress=progress, engine=engine)
-    with contextlib.closing(running):
-        for job, uar in running:
-            progress.say(f"{job.name}  UAR {uar:.1%}")
-    also = says_training_only(dataset) + says_lineage(lineages[plan[0]])
-    pooled = [_pool(corpus, dataset, splits, out, protocol=chosen, seed=seed, also=also) for seed in seeds]
-    per_fold = {job.name: dict(open_bundle(out / job.name).info.metrics) for job in plan}
+    trackers = trackers.inside(out)
+    run = partial(_run, corpus, config, out, chosen, cache, trackers)
+    with follow_group(trackers, config, dataset, progress=progress) as following:
+        running = run_jobs(
+            run, todo, what="cross-validating", unit="folds", jobs=jobs, progress=progress, engine=engine
+        )
+        with contextlib.closing(running):
+            for job, figures in running:
+                progress.say(f"{job.name}  {figures}")
+        also = says_training_only(dataset) + says_lineage(lineages[plan[0]])
+        pooled = [_pool(corpus, dataset, splits, out, protocol=chosen, seed=seed, also=also) for seed in seeds]
+        per_fold = {job.name: dict(open_bundle(out / job.name).info.metrics) for job in plan}
+        judgement = judge_seeds(pooled, out, also={"per_fold": per_fold})
+        following.judged(judgement.report, judgement.plots, part=splits[plan[0]].judging()[0])
     return CrossvalResult(
-        judgement=judge_seeds(pooled, out, also={"per_fold": per_fold}),
+        judgement=judgement,
         out=out,
         failed=dataset.failed,
         warnings=tuple(dict.fromkeys([*corpus.warnings, *(w for split in splits.values() for w in split.warnings)])),
@@ -148,11 +157,22 @@ def crossval(
 
 
 def _run(
-    corpus: Corpus, config: RunConfig, out: Path, protocol: Protocol, cache: Path | None, progress: Progress, job: _Job
-) -> float:
-    """Train one fold and return its UAR."""
+    corpus: Corpus,
+    config: RunConfig,
+    out: Path,
+    protocol: Protocol,
+    cache: Path | None,
+    trackers: Trackers,
+    progress: Progress,
+    job: _Job,
+) -> str:
+    """Train one fold and return its UAR and CCC, as far as they apply, in words."""
     settings = job.settings(config, protocol)
-    return train_whole(corpus, settings, out / job.name, cache=cache, progress=progress).report.metrics["uar"]
+    result = train_whole(corpus, settings, out / job.name, cache=cache, trackers=trackers, progress=progress)
+    found = result.report.metrics
+    words = {"UAR": f"{found['uar']:.1%}"} if "uar" in found else {}
+    words |= {"CCC": f"{found['ccc']:.3f}"} if "ccc" in found else {}
+    return "  ".join(f"{name} {figure}" for name, figure in words.items())
 
 
 def _pool(
@@ -183,6 +203,7 @@ def _pool(
         labels=dataset.labels,
         probabilities=np.concatenate([each.probabilities for each in said]),
         abstained=np.concatenate([each.abstained for each in said]),
+        values=joined_values([each.values for each in said]),
         protocol=leaks.with_allowed(says + also, allowed),
         allowed_leaks=allowed,
     )

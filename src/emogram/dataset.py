@@ -60,6 +60,8 @@ class Dataset:
         spectrogram: How they were made; None for pictures made elsewhere.
         failed: Clips that could not be read, and why.
         training_only: Names of corpora whose clips may train and never choose or judge.
+        dimensions: Names of the numbers in `Clip.extra` that are of use too; see `dimensions`. Where nothing else is,
+            there are no labels, and all targets are 0.
     """
 
     clips: tuple[Clip, ...]
@@ -69,6 +71,7 @@ class Dataset:
     spectrogram: SpectrogramConfig | None
     failed: tuple[tuple[Clip, str], ...]
     training_only: frozenset[str] = frozenset()
+    dimensions: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -114,8 +117,13 @@ class Dataset:
 
     def content_hash(self, indices: Indices) -> str:
         """Return one hash over the contents and labels of some clips, whatever their order and names."""
-        lines = sorted(f"{self.samples[index].content} {self.clips[index].label}" for index in indices)
+        lines = sorted(" ".join([self.samples[index].content, *self.truth(index)]) for index in indices)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def truth(self, index: int) -> list[str]:
+        """Return all that a clip teaches, in words: its label, and its numbers where these are of use."""
+        clip = self.clips[index]
+        return [str(clip.label), *(clip.extra.get(name, "") for name in self.dimensions)]
 
 
 def load_dataset(
@@ -123,6 +131,7 @@ def load_dataset(
     config: SpectrogramConfig,
     *,
     labels: Sequence[str] | None = None,
+    dimensions: Sequence[str] = (),
     cache: Path | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -132,7 +141,9 @@ def load_dataset(
     Args:
         corpus: What `corpora.find_corpus` found.
         config: How sound becomes input. For pictures only `picture_size` counts.
-        labels: The labels of a model; clips with others are left out and named. By default the corpus's own.
+        labels: The labels of a model; clips with others are left out and named. By default the corpus's own. None of
+            them where only dimensions are wanted: then clips are left out that have no number for any.
+        dimensions: Numbers that are wanted too.
         cache: Folder to keep inputs in, so that the next run need not make them again; None keeps none.
         workers: Number of processes.
         progress: Is told of each clip.
@@ -153,6 +164,12 @@ def load_dataset(
     for clip, outcome in zip(corpus.clips, results, strict=True):
         if isinstance(outcome, EmogramError):
             failed.append((clip, str(outcome)))
+        elif dimensions and not known:
+            if any(clip.extra.get(name) for name in dimensions):
+                assert outcome is not None, "every clip has a result"
+                kept.append((clip, outcome))
+            else:
+                failed.append((clip, f"{clip.path}: has no number for {' or '.join(dimensions)}"))
         elif clip.label not in known:
             failed.append((clip, f"{clip.path}: label '{clip.label}' is not one of {', '.join(known)}"))
         else:
@@ -163,14 +180,16 @@ def load_dataset(
             f"{corpus.root}: none of its {len(corpus.clips)} clips can be used; the first: {failed[0][1]}"
         )
     present = known if labels is not None else order_labels({str(clip.label) for clip, _ in kept})
+    targets = [present.index(str(clip.label)) if present else 0 for clip, _ in kept]
     return Dataset(
         clips=tuple(clip for clip, _ in kept),
         labels=present,
-        targets=np.asarray([present.index(str(clip.label)) for clip, _ in kept], dtype=np.intp),
+        targets=np.asarray(targets, dtype=np.intp),
         samples=tuple(sample for _, sample in kept),
         spectrogram=_made_with(corpus, config) if corpus.kind == "picture" else config,
         failed=tuple(failed),
         training_only=corpus.training_only,
+        dimensions=tuple(dimensions),
     )
 
 

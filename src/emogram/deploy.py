@@ -47,9 +47,9 @@ class Parity:
         clips: What they were: "synthetic voices", or "given".
         n_clips: How many were compared.
         n_calibration: How many others told int8 its ranges; 0 for what needs none.
-        max_difference: The greatest absolute difference of any probability.
+        max_difference: The greatest absolute difference of any probability, or dimension as a share of its scale.
         mean_difference: The mean of all absolute differences.
-        same_label: Share of clips with the same most probable label.
+        same_label: Share of clips with the same most probable label; None where the model tells dimensions only.
     """
 
     clips: str
@@ -57,7 +57,7 @@ class Parity:
     n_calibration: int
     max_difference: float
     mean_difference: float
-    same_label: float
+    same_label: float | None
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def deploy(
     limit = MAX_DIFFERENCE_OF_INT8 if target.startswith("onnx") and _is_quantised(content) else MAX_DIFFERENCE
     if not parity.max_difference <= limit:
         raise ModelError(
-            f"{model}: as {target} it differs by {parity.max_difference:.2g} in probability, more than {limit:g}; "
+            f"{model}: as {target} it differs by {parity.max_difference:.2g} in an answer, more than {limit:g}; "
             "please report this with the model's settings"
         )
     with writing(file) as temporary:
@@ -169,13 +169,17 @@ def _content(classifier: Classifier, target: str, calibration: Sequence[Mapping[
     """Return the bytes of the model, without metadata."""
     info, bundle = classifier.info, classifier.bundle
     if target == "litert":
+        if info.dimensions:
+            raise ModelError(
+                f"{bundle.folder}: tells dimensions, for which LiteRT files have no place here; export it to ONNX"
+            )
         return litert(bundle)
     network = bundle.read(ONNX_FILE)
     if target == "onnx-int8":
         if _is_quantised(network):
             raise ModelError(f"{bundle.folder}: computes in int8 already; --to onnx gives it as it is")
         network = quantised(network, samples=calibration)
-    content = calibrated(network, info.temperature)
+    content = calibrated(network, info.temperature, info.dimensions, classes=bool(info.labels))
     if target == "onnx-waveform":
         content = with_front_end(content, _sound_config(info, bundle.folder), name=str(bundle.folder))
     return content
@@ -204,6 +208,7 @@ def _metadata(classifier: Classifier, target: str) -> dict[str, str]:
         "emogram.model_id": info.model_id,
         "emogram.model_sha256": classifier.sha256,
         "emogram.labels": json.dumps(info.labels),
+        **({"emogram.dimensions": json.dumps([each.to_dict() for each in info.dimensions])} if info.dimensions else {}),
         "emogram.spectrogram": json.dumps(config),
         "emogram.temperature": f"{info.temperature!r}",  # for the record: the file's answers are softened already
         "emogram.abstain_threshold": f"{info.abstain_threshold!r}",
@@ -253,8 +258,8 @@ def _onnx_answer(content: bytes, target: str) -> Answer:
 
     def answer(waveform: Waveform, inputs: Mapping[str, FloatArray]) -> FloatArray:
         feed = {WAVEFORM: waveform} if target == "onnx-waveform" else dict(inputs)
-        probabilities: FloatArray = session.run(None, feed)[0]
-        return probabilities.reshape(1, -1)
+        answers: FloatArray = np.concatenate([each.ravel() for each in session.run(None, feed)])
+        return answers.reshape(1, -1)
 
     return answer
 
@@ -272,16 +277,21 @@ def _parity(
     clips: str,
     n_calibration: int,
 ) -> Parity:
-    expected = np.concatenate([classifier.probabilities(inputs) for _, inputs in heard])
+    said = [classifier.answers_to(inputs) for _, inputs in heard]
+    expected = np.concatenate([np.concatenate([each.probabilities, each.values], axis=1) for each in said])
     given = np.concatenate([answer(waveform, inputs) for waveform, inputs in heard])
     if given.shape != expected.shape:
         raise ModelError(f"the exported model gives answers of shape {given.shape}; expected {expected.shape}")
-    differences = np.abs(given - expected)
+    n_labels = len(classifier.labels)
+    scales = [*[1.0] * n_labels, *(dimension.high - dimension.low for dimension in classifier.info.dimensions)]
+    differences = np.abs(given - expected) / np.asarray(scales)
     return Parity(
         clips,
         len(heard),
         n_calibration,
         float(differences.max()),
         float(differences.mean()),
-        float(np.mean(given.argmax(axis=1) == expected.argmax(axis=1))),
+        float(np.mean(given[:, :n_labels].argmax(axis=1) == expected[:, :n_labels].argmax(axis=1)))
+        if n_labels
+        else None,
     )

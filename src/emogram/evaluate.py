@@ -15,8 +15,10 @@ from emogram.classifier import Classifier
 from emogram.config import SpectrogramConfig
 from emogram.corpora import Corpus
 from emogram.dataset import Dataset, Indices, load_dataset
+from emogram.dimensions import NO_SCALES, numbers_of, scales_of
 from emogram.errors import CorpusError, ModelError, SettingsError
-from emogram.judging import Judgement, clip_probabilities, judge_clips, judge_seeds
+from emogram.judging import Judgement, clip_answers, judge_clips, judge_seeds
+from emogram.metrics import DimensionValues
 from emogram.nearby import unknown
 from emogram.predictions import averaged, in_one_order, read_predictions
 from emogram.progress import SILENT, Progress
@@ -54,6 +56,7 @@ def evaluate(
     allow_leaks: bool = False,
     shifts: int = 1,
     adapt: bool = False,
+    dimension_scale: Sequence[float] = (),
     cache: Path | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -68,6 +71,8 @@ def evaluate(
         allow_leaks: Judge also on recordings that the model was trained on; the report then says so.
         shifts: Number of shifts in time that every answer is averaged over; see `Classifier.load`.
         adapt: Adapt the answers to each speaker; see adapt.py. The report says so, since the figure is then another.
+        dimension_scale: Both ends of the scale of a corpus that is not known to have one, where it is another than that
+            of the model, which tells dimensions.
         cache: Folder that keeps model inputs; None keeps none.
         workers: Number of processes that read clips.
         progress: Is told how far it is.
@@ -85,7 +90,16 @@ def evaluate(
     classifier = Classifier(bundle, shifts=shifts)
     info = classifier.info
     config = input_settings(info, corpus)
-    dataset = load_dataset(corpus, config, labels=info.labels, cache=cache, workers=workers, progress=progress)
+    dataset = load_dataset(
+        corpus,
+        config,
+        labels=info.labels,
+        dimensions=_dimensions_judged(info, corpus),
+        cache=cache,
+        workers=workers,
+        progress=progress,
+    )
+    scales = scales_of(dataset, info.dimensions, given=dimension_scale) if dataset.dimensions else NO_SCALES
     indices = part_of(dataset, info, part)
     clips = [dataset.clips[index] for index in indices]
     known = bundle.known_clips()
@@ -104,7 +118,8 @@ def evaluate(
         )
     if shifts > 1:
         protocol += f"; averaged over {shifts} shifts in time"
-    probabilities = clip_probabilities(classifier, dataset, indices, progress=progress)
+    answers = clip_answers(classifier, dataset, indices, progress=progress)
+    probabilities = answers.probabilities
     if adapt:
         protocol += f"; {ADAPTED}"
         voices = [f"{clip.corpus}/{clip.speaker}" for clip in clips]
@@ -118,8 +133,31 @@ def evaluate(
         temperature=info.temperature,
         threshold=info.abstain_threshold,
         allowed_leaks=allowed,
+        values=(
+            DimensionValues(dataset.dimensions, scales.as_told(dataset)[indices], answers.values)
+            if dataset.dimensions
+            else None
+        ),
     )
-    return EvaluateResult(judgement.report, out, dataset.failed, (*corpus.warnings, *warnings), judgement.plots)
+    told = (*corpus.warnings, *scales.warnings, *warnings)
+    return EvaluateResult(judgement.report, out, dataset.failed, told, judgement.plots)
+
+
+def _dimensions_judged(info: ModelInfo, corpus: Corpus) -> tuple[str, ...]:
+    """Return the dimensions of a model, if the corpus has numbers for any; of a model of nothing else always.
+
+    Raises:
+        CorpusError: The model tells nothing else, and the corpus has no number for it.
+    """
+    names = tuple(dimension.name for dimension in info.dimensions)
+    if np.isfinite(numbers_of(corpus.clips, names)).any():
+        return names
+    if not info.labels:
+        raise CorpusError(
+            f"{corpus.root}: has no number for {' or '.join(names)}, which is all that this model tells; a manifest "
+            "tells them in columns of these names"
+        )
+    return ()
 
 
 def evaluate_predictions(paths: Sequence[Path], out: Path, *, ensemble: bool = False) -> Judgement:

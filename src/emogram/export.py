@@ -1,4 +1,4 @@
-"""Trained network -> ONNX file that gives the same probabilities; and one that computes in int8, nearly the same."""
+"""Trained network -> ONNX file that gives the same answers; and one that computes in int8, nearly the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from emogram.parallel import child_environment
 if TYPE_CHECKING:
     import keras
 
-MAX_DIFFERENCE = 1e-4  # of any probability, between Keras and ONNX Runtime
+MAX_DIFFERENCE = 1e-4  # of any probability or dimension from 0 to 1, between Keras and ONNX Runtime
 OPSET = 17
 EXPORTS = "torch"  # the back end that writes ONNX
 
@@ -36,23 +36,23 @@ def export_onnx(network: keras.Model, path: Path, *, samples: Iterable[Inputs]) 
     """Write a network as ONNX and check it against Keras.
 
     Args:
-        network: In single precision; its inputs keep their names, its output is called "probabilities". What its last
-            layer looks at becomes a second output, "embedding".
+        network: In single precision; its inputs keep their names, its outputs have those of the layers that make them,
+            "probabilities" and "dimensions". What these look at becomes the last output, "embedding".
         path: The file.
         samples: Batches of model inputs to compare on, of several lengths where the length is free.
 
     Returns:
-        The greatest absolute difference of any probability, at most `MAX_DIFFERENCE`.
+        The greatest absolute difference of any probability or dimension, at most `MAX_DIFFERENCE`.
 
     Raises:
         ModelError: The exported model differs; nothing is written then.
         OutputError: The file cannot be written.
     """
-    content = with_embedding(tidied(_named_output(_exported(network))))
+    content = with_embedding(tidied(_named_outputs(_exported(network), names=output_names(network))))
     difference = greatest_difference(network, content, samples)
     if not difference <= MAX_DIFFERENCE:
         raise ModelError(
-            f"the exported network differs from Keras by {difference:.2g} in probability, more than "
+            f"the exported network differs from Keras by {difference:.2g} in an answer, more than "
             f"{MAX_DIFFERENCE:g}; "
             "please report this with the network's settings"
         )
@@ -62,7 +62,7 @@ def export_onnx(network: keras.Model, path: Path, *, samples: Iterable[Inputs]) 
 
 
 def greatest_difference(network: keras.Model, content: bytes, samples: Iterable[Inputs]) -> float:
-    """Return the greatest absolute difference of any probability between a network and its ONNX bytes."""
+    """Return the greatest absolute difference of any answer between a network and its ONNX bytes."""
     from emogram.runtime import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -70,8 +70,11 @@ def greatest_difference(network: keras.Model, content: bytes, samples: Iterable[
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_inputs()]
     differences = [
-        np.abs(session.run(None, {name: batch[name] for name in names})[0] - run_network(network, batch)).max()
+        np.abs(found - expected).max()
         for batch in samples
+        for found, expected in zip(
+            session.run(None, {name: batch[name] for name in names}), run_outputs(network, batch).values(), strict=False
+        )
     ]
     # Not max(), which may overlook NaN; and what was compared on nothing was not compared.
     return float(np.max(differences)) if differences else np.nan
@@ -133,10 +136,10 @@ def quantised(content: bytes, *, samples: Iterable[Inputs]) -> bytes:
 
 
 def with_embedding(content: bytes) -> bytes:
-    """Return ONNX bytes with a second output "embedding": what goes into the last matrix product, shape (n, n_values).
+    """Return ONNX bytes with a last output "embedding": what goes into the last matrix product, shape (n, n_values).
 
     Raises:
-        ModelError: The probabilities do not come from a matrix product.
+        ModelError: The first output does not come from a matrix product.
     """
     import onnx
 
@@ -158,9 +161,21 @@ def with_embedding(content: bytes) -> bytes:
 
 
 def run_network(network: keras.Model, inputs: Inputs) -> npt.NDArray[np.float32]:
-    """Return the probabilities that a Keras network gives for a batch of model inputs, shape (n, n_labels)."""
+    """Return the first output of a Keras network, the probabilities of a batch of model inputs, shape (n, n_labels)."""
+    return next(iter(run_outputs(network, inputs).values()))
+
+
+def run_outputs(network: keras.Model, inputs: Inputs) -> dict[str, npt.NDArray[np.float32]]:
+    """Return each output of a Keras network by its name for a batch of model inputs, shape (n, n_values)."""
     given = dict(inputs) if len(inputs) > 1 else inputs["spectrogram"]
-    return np.asarray(network.predict_on_batch(given), dtype=np.float32)
+    answers = network.predict_on_batch(given)
+    answers = answers if isinstance(answers, list) else [answers]
+    return {name: np.asarray(values, np.float32) for name, values in zip(output_names(network), answers, strict=True)}
+
+
+def output_names(network: keras.Model) -> list[str]:
+    """Return the names of a network's outputs: those of the layers that make them."""
+    return [tensor._keras_history.operation.name for tensor in network.outputs]
 
 
 def _exported(network: keras.Model) -> bytes:
@@ -254,14 +269,15 @@ def _sums_for_differences(content: bytes) -> bytes:
     return bytes(serialised)
 
 
-def _named_output(content: bytes) -> bytes:
+def _named_outputs(content: bytes, *, names: Sequence[str]) -> bytes:
     import onnx
 
     model = onnx.load_from_string(content)
-    old = model.graph.output[0].name
+    new = {output.name: name for output, name in zip(model.graph.output, names, strict=True)}
     for node in model.graph.node:
-        node.output[:] = ["probabilities" if name == old else name for name in node.output]
-    model.graph.output[0].name = "probabilities"
+        node.output[:] = [new.get(name, name) for name in node.output]
+    for output in model.graph.output:
+        output.name = new[output.name]
     model.producer_name = "emogram"
     serialised: Any = model.SerializeToString()
     return bytes(serialised)

@@ -105,7 +105,10 @@ def _finite(value: Any) -> Any:
 
 
 def lock(file: IO[bytes]) -> bool:
-    """Lock a file until it is closed, or its process ends in whatever way; False where another has done so."""
+    """Lock a file until it is closed, or its process ends in whatever way; False where another has done so.
+
+    On a file system that knows no locks, as some of a network, nobody is kept out.
+    """
     try:
         if os.name == "nt":
             import msvcrt
@@ -115,8 +118,10 @@ def lock(file: IO[bytes]) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):  # the second on Windows
         return False
+    except OSError:
+        return True
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from emogram.checkpoints import is_unfinished
 from emogram.config import RunConfig, read_toml
 from emogram.corpora import Corpus
 from emogram.dataset import Dataset
+from emogram.dimensions import learn_scales
 from emogram.engines import Engine, local
 from emogram.errors import EmogramError
 from emogram.judging import read_probabilities
@@ -20,6 +22,7 @@ from emogram.progress import Progress
 from emogram.records import Clip
 from emogram.resuming import AnotherTrainingError, is_begun
 from emogram.splits import Split
+from emogram.trackers import Trackers
 from emogram.train import CONFIG_FILE, TrainResult, describe_model, train
 
 Job = TypeVar("Job")
@@ -61,16 +64,19 @@ def run_jobs(
             yield todo[index], outcome
 
 
-def train_whole(corpus: Corpus, config: RunConfig, out: Path, *, cache: Path | None, progress: Progress) -> TrainResult:
+def train_whole(
+    corpus: Corpus, config: RunConfig, out: Path, *, cache: Path | None, trackers: Trackers, progress: Progress
+) -> TrainResult:
     """Train in this process; one that Ctrl-C ended early does not count as done, and the interrupt goes on.
 
     One that was interrupted before, with the same settings and clips, goes on from its last checkpoint.
     """
+    run = partial(train, corpus, config, out, cache=cache, workers=1, trackers=trackers, progress=progress)
     try:
-        result = train(corpus, config, out, resume=is_unfinished(out), cache=cache, workers=1, progress=progress)
+        result = run(resume=is_unfinished(out))
     except AnotherTrainingError as error:
         progress.say(f"{error}; here it begins anew")
-        result = train(corpus, config, out, cache=cache, workers=1, progress=progress)
+        result = run()
     if result.interrupted:
         (out / CONFIG_FILE).unlink(missing_ok=True)
         raise KeyboardInterrupt
@@ -88,10 +94,11 @@ def is_trained(
         read_probabilities(out, judged_clips(dataset, split), dataset.labels)
     except EmogramError:
         return False
-    now = describe_model(corpus, dataset, split, config, lineage=lineage)
+    scales = learn_scales(dataset, split.train, given=config.train.dimension_scale)
+    now = describe_model(corpus, dataset, split, config, scales=scales, lineage=lineage)
     # Metrics are written into the bundle last of all.
     return bool(info.metrics) and all(
-        getattr(info, name) == getattr(now, name) for name in ("trained_on", "init", "teachers", "split")
+        getattr(info, name) == getattr(now, name) for name in ("dimensions", "trained_on", "init", "teachers", "split")
     )
 
 

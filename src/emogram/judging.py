@@ -16,13 +16,13 @@ import numpy as np
 
 from emogram import metrics, plots
 from emogram.calibration import soften
-from emogram.classifier import Classifier, Probabilities, as_prediction
+from emogram.classifier import Answers, Classifier, Probabilities, as_prediction
 from emogram.dataset import Dataset, Indices
 from emogram.errors import InputError
 from emogram.familiar import Embeddings
 from emogram.predictions import Predictions, read_file
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip, Report, SeedSummary
+from emogram.records import Clip, Prediction, Report, SeedSummary
 from emogram.writers import METRICS_FILE, PREDICTIONS_FILE, write_groups, write_metrics, write_predictions_csv
 
 GROUPS_FILE = "groups.csv"
@@ -58,12 +58,21 @@ def clip_probabilities(
     Returns:
         Calibrated, shape (len(indices), n_labels), in the order of the model's labels.
     """
-    probabilities = np.zeros((len(indices), len(classifier.labels)))
+    return clip_answers(classifier, dataset, indices, progress=progress).probabilities
+
+
+def clip_answers(classifier: Classifier, dataset: Dataset, indices: Indices, *, progress: Progress = SILENT) -> Answers:
+    """Return what `clip_probabilities` does, and the dimensions, in one run of the network for each clip."""
+    answers = Answers(
+        np.zeros((len(indices), len(classifier.labels))), np.zeros((len(indices), len(classifier.dimensions)))
+    )
     with progress.task("judging", len(indices)) as task:
         for positions in dataset.same_length_groups(indices, most=16):
-            probabilities[positions] = classifier.probabilities(dataset.inputs(indices[positions]))
+            found = classifier.answers_to(dataset.inputs(indices[positions]))
+            answers.probabilities[positions] = found.probabilities
+            answers.values[positions] = found.values
             task.advance(len(positions))
-    return probabilities
+    return answers
 
 
 def clip_embeddings(classifier: Classifier, dataset: Dataset, indices: Indices) -> Embeddings:
@@ -86,28 +95,31 @@ def judge_clips(
     temperature: float = 1.0,
     threshold: float = 0.0,
     allowed_leaks: Sequence[str] = (),
+    values: metrics.DimensionValues | None = None,
 ) -> Judgement:
     """Judge what one model says; see `judge_seeds` for what is written.
 
     Args:
         clips: Clips; the label of each is the truth.
         probabilities: Calibrated, shape (n_clips, n_labels).
-        labels: Labels in order.
+        labels: Labels in order; none where dimensions only were told.
         out: Folder for the results.
         protocol: What must stand beside the figures.
         history: The training's, for its curves.
         temperature: By which the probabilities were softened, for the picture of what that did; 1: they were not.
         threshold: Confidence below which a prediction counts as unsure.
         allowed_leaks: Leaks that were found and allowed, in words.
+        values: The dimensions, true and told; None where none were told.
     """
     said = Predictions(
         name="model",
         clips=tuple(clips),
         labels=tuple(labels),
         probabilities=probabilities,
-        abstained=probabilities.max(axis=1) < threshold,
+        abstained=probabilities.max(axis=1, initial=0.0) < threshold,
         protocol=protocol,
         allowed_leaks=tuple(allowed_leaks),
+        values=values,
     )
     return judge_seeds([said], out, history=history, temperature=temperature)
 
@@ -143,30 +155,45 @@ def judge_seeds(
             protocol=each.protocol if each.seed is None else f"{each.protocol}; seed {each.seed}",
             abstained=each.abstained,
             allowed_leaks=each.allowed_leaks,
+            values=each.values,
         )
     speakers = metrics.speaker_names(said[0].clips)
-    summary = metrics.over_seeds(list(reports.values()), targets, [each.probabilities for each in said], speakers)
+    told = [each.values for each in said if each.values is not None]
+    summary = metrics.over_seeds(
+        list(reports.values()), targets, [each.probabilities for each in said], speakers, values=told
+    )
     first, report = said[0], reports[said[0].name]
     seeds = {"over_seeds": summary.to_dict(), "per_seed": {name: dict(one.metrics) for name, one in reports.items()}}
     write_metrics(out / METRICS_FILE, report, also={**(seeds if len(said) > 1 or first.seed else {}), **also})
     write_groups(out / GROUPS_FILE, report)
-    rows = [
-        (clip, dataclasses.replace(as_prediction(row, each.labels, 0.0), abstained=bool(unsure)))
-        for each in said
-        for clip, row, unsure in zip(each.clips, each.probabilities, each.abstained, strict=True)
-    ]
-    write_predictions_csv(out / PREDICTIONS_FILE, rows, labels=first.labels)
+    rows = [row for each in said for row in _rows(each)]
+    truth = {name: np.concatenate([each.truth[:, i] for each in told]) for i, name in enumerate(report.dimensions)}
+    write_predictions_csv(out / PREDICTIONS_FILE, rows, labels=first.labels, truth=truth)
     drawn = plots.save_all(
         report,
         targets,
-        soften(first.probabilities, 1.0 / temperature),
+        soften(first.probabilities, 1.0 / temperature) if first.labels else first.probabilities,
         history,
         out / PLOTS_FOLDER,
         clips=first.clips,
         calibrated=first.probabilities if temperature != 1.0 else None,
         abstained=first.abstained,
+        values=first.values,
     )
     return Judgement(report, first.clips, first.probabilities, tuple(drawn), reports, summary)
+
+
+def _rows(said: Predictions) -> list[tuple[Clip, Prediction]]:
+    """Return the clips with what was said of each."""
+    told = (
+        [None] * len(said)
+        if said.values is None
+        else [dict(zip(said.values.names, row, strict=True)) for row in said.values.said]
+    )
+    return [
+        (clip, dataclasses.replace(as_prediction(row, said.labels, 0.0, dimensions=each), abstained=bool(unsure)))
+        for clip, row, unsure, each in zip(said.clips, said.probabilities, said.abstained, told, strict=True)
+    ]
 
 
 def read_probabilities(out: Path, clips: Sequence[Clip], labels: Sequence[str]) -> Probabilities:

@@ -152,7 +152,7 @@ def _runs_of(path: Path, *, fold: int) -> list[Path]:
 def _refuse_teacher(teacher: Bundle, dataset: Dataset) -> None:
     if teacher.info.labels != dataset.labels:
         raise ModelError(
-            f"{teacher.folder}: knows {', '.join(teacher.info.labels)}, and the corpus has "
+            f"{teacher.folder}: knows {', '.join(teacher.info.labels) or 'no labels'}, and the corpus has "
             f"{', '.join(dataset.labels)}; a teacher must know the same labels"
         )
     if len(teacher.info.inputs) > 1:

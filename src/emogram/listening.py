@@ -97,7 +97,7 @@ def listen(
     engine = Engine(
         classifier, sample_rate=source.sample_rate, channels=source.channels, split=split, config=config, batch_size=1
     )
-    collector = Collector(classifier.labels)
+    collector = Collector(classifier.labels, classifier.dimensions)
     arrivals: deque[tuple[float, float]] = deque(maxlen=1000)  # end of a chunk in the stream, and when it came
     delays: list[float] = []
     stopped = None

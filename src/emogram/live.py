@@ -100,6 +100,8 @@ class Utterance:
 
 Event = WindowScore | Segment | UtteranceStart | Utterance
 
+_Said = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # probabilities and dimensions of a window
+
 
 @dataclass
 class _Track:
@@ -237,6 +239,7 @@ class Engine:
             smooth=self._config.smooth,
             switch_cost=self._config.switch_cost,
             pause_cost=self._config.pause_cost,
+            n_dimensions=len(self._classifier.dimensions),
         )
 
     def _hear(self, piece: FloatArray, *, last: bool) -> Iterator[Event]:
@@ -255,10 +258,11 @@ class Engine:
             for job in jobs:
                 yield from self._events(job, next(scores) if job.inputs is not None else None)
 
-    def _scores(self, jobs: Sequence[_Job]) -> Iterator[npt.NDArray[np.float64]]:
-        """Return the probabilities of each window, those of one shape judged together."""
+    def _scores(self, jobs: Sequence[_Job]) -> Iterator[_Said]:
+        """Return the probabilities and the dimensions of each window, those of one shape judged together."""
         inputs = [job.inputs for job in jobs if job.inputs is not None]
         scores = np.empty((len(inputs), len(self._classifier.labels)))
+        values = np.empty((len(inputs), len(self._classifier.dimensions)))
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for index, each in enumerate(inputs):
             by_shape.setdefault(each["spectrogram"].shape, []).append(index)
@@ -266,24 +270,26 @@ class Engine:
             for first in range(0, len(indices), self._config.batch_size):
                 some = indices[first : first + self._config.batch_size]
                 batch = {name: np.stack([inputs[index][name] for index in some]) for name in inputs[some[0]]}
-                scores[some] = self._classifier.probabilities(batch)
-        return iter(scores)
+                answers = self._classifier.answers_to(batch)
+                scores[some], values[some] = answers.probabilities, answers.values
+        return zip(scores, values, strict=True)
 
-    def _events(self, job: _Job, scores: npt.NDArray[np.float64] | None) -> Iterator[Event]:
+    def _events(self, job: _Job, answer: _Said | None) -> Iterator[Event]:
         step, track = job.step, job.track
         speaker = None if step.turn is None else step.turn.speaker
         if step.opens:
             yield UtteranceStart(step.seconds(step.part), track.channel, speaker)
             return
+        scores, values = answer or (None, ())
         if scores is not None:
             assert step.window is not None
             start_s, end_s = (self._within(step.seconds(chunk)) for chunk in step.window)
-            said = self._classifier.prediction_from(scores)
+            said = self._classifier.prediction_from(scores, values)
             known_s = self._within(step.known * CHUNK_S)
             yield WindowScore(start_s, end_s, track.channel, speaker, said, known_s)
-        for stretch in track.smoother.add(step, scores):
+        for stretch in track.smoother.add(step, scores, values):
             yield self._segment(stretch, track.channel, speaker)
-        part = None if track.parts is None else track.parts.add(step, scores)
+        part = None if track.parts is None else track.parts.add(step, scores, values)
         if part is not None:
             yield self._utterance(part, track.channel, speaker)
 
@@ -291,13 +297,14 @@ class Engine:
         segments = tuple(self._segment(each, channel, speaker) for each in part.stretches)
         said = None
         if part.scores is not None:
-            said = dataclasses.replace(self._classifier.prediction_from(part.scores), speech_share=part.speech_ratio)
+            said = self._classifier.prediction_from(part.scores, part.values)
+            said = dataclasses.replace(said, speech_share=part.speech_ratio)
         end_s = self._within(part.end_s)
         return Utterance(part.start_s, end_s, channel, speaker, said, part.speech_ratio, segments)
 
     def _segment(self, stretch: Stretch, channel: int | None, speaker: str | None) -> Segment:
-        label = self._classifier.labels[stretch.label]
-        said = self._classifier.prediction_from(stretch.scores)
+        said = self._classifier.prediction_from(stretch.scores, stretch.values)
+        label = self._classifier.labels[stretch.label] if self._classifier.labels else said.label
         if said.label != label:  # where a label was settled before all that speaks for another was heard
             confidence = said.scores[label]
             unsure = confidence < self._classifier.info.abstain_threshold

@@ -60,4 +60,7 @@ class LiveView:
         line = Text.assemble(f"{console.clock(self._duration_s):>8}  ", state)
         if self._window is None:
             return line
-        return Group(line, console.probabilities_table(self._window.prediction))
+        said = self._window.prediction
+        table = [console.probabilities_table(said)] if said.scores else []
+        told = console.dimensions_text(said)
+        return Group(line, *table, *([Text(told)] if told else []))

@@ -1,8 +1,9 @@
 """The networks, and the dict that names them. One definition each, for every Keras back end.
 
 A network is a function from the shape of the inputs, the number of labels and a `NetworkConfig` to a `keras.Model`
-whose inputs are named "spectrogram" (and "features") and whose output is the probability of each label. It uses only
-what Keras ships, so that its `.keras` file loads anywhere.
+whose inputs are named "spectrogram" (and "features") and whose output is the probability of each label. Where it tells
+dimensions as well, such as arousal, these are its second output, and where it tells no labels its only one. It uses
+only what Keras ships, so that its `.keras` file loads anywhere.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ layers, ops, regularizers = keras.layers, keras.ops, keras.regularizers
 
 Tensor = Any  # a symbolic Keras tensor; Keras ships no types
 
-ANSWER_LAYER = "probabilities"  # the last one
+CLASSES, DIMENSIONS = "probabilities", "dimensions"
+"""The layers that answer, and the outputs of a model's ONNX file, in this order."""
 
 MIN_BASELINE_SIZE = 22  # three times a convolution without padding and pooling leave one of it
 
@@ -40,8 +42,14 @@ class InputShapes:
     n_periodicity: int = 0
 
 
-def build_network(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.Model:
+def build_network(shapes: InputShapes, n_labels: int, config: NetworkConfig, *, n_dimensions: int = 0) -> keras.Model:
     """Build the network that `config.network` names, with random weights from Keras' global seed.
+
+    Args:
+        shapes: What goes into it.
+        n_labels: Number of labels; 0 where it tells dimensions only.
+        config: Which network.
+        n_dimensions: Number of dimensions, each told from 0 to 1.
 
     Raises:
         SettingsError: There is no such network, or it does not take such inputs.
@@ -55,10 +63,10 @@ def build_network(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> 
         raise SettingsError(f"network '{config.network}' takes no periodicity bands; set periodicity_bands to 0")
     if shapes.n_features and not wants_features:
         raise SettingsError(f"network '{config.network}' takes no utterance features; set utterance_features to false")
-    return NETWORKS[config.network](shapes, n_labels, config)
+    return NETWORKS[config.network](shapes, n_labels, config, n_dimensions)
 
 
-def emonet(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.Model:
+def emonet(shapes: InputShapes, n_labels: int, config: NetworkConfig, n_dimensions: int = 0) -> keras.Model:
     """Build the default network: few plain convolutions, every band in its place, then the moments that matter.
 
     Time is thinned out at once and frequency step by step: the first layers of a spectrogram CNN cost most and say
@@ -89,7 +97,7 @@ def emonet(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.M
     x = layers.Add()([x, layers.ReLU()(_convolution(x, n_channels, kernel=(3, 1), l2=config.l2))])
     x = _attentive_statistics(layers.Reshape((-1, n_channels))(x))
     x = layers.Dropout(config.dropout)(x)
-    return keras.Model(spectrogram, _answer(x, n_labels, config), name="emonet")
+    return keras.Model(spectrogram, _answer(x, n_labels, n_dimensions, config), name="emonet")
 
 
 def _melody(x: Tensor, config: NetworkConfig) -> Tensor:
@@ -109,14 +117,14 @@ def _bands_as_channels(x: Tensor) -> Tensor:
     return layers.Reshape((-1, 1, x.shape[2] * x.shape[3]))(x)
 
 
-def baseline(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.Model:
+def baseline(shapes: InputShapes, n_labels: int, config: NetworkConfig, n_dimensions: int = 0) -> keras.Model:
     """Build the origin's kind of network, for pictures: three plain blocks, global pooling, two dense layers."""
     spectrogram = keras.Input(shapes.spectrogram, name="spectrogram")
     x = _baseline_head(_baseline_body(spectrogram, config), config)
-    return keras.Model(spectrogram, _answer(x, n_labels, config), name="baseline")
+    return keras.Model(spectrogram, _answer(x, n_labels, n_dimensions, config), name="baseline")
 
 
-def baseline_features(shapes: InputShapes, n_labels: int, config: NetworkConfig) -> keras.Model:
+def baseline_features(shapes: InputShapes, n_labels: int, config: NetworkConfig, n_dimensions: int = 0) -> keras.Model:
     """Build the origin's second idea: `baseline` beside a dense branch over standardised utterance features.
 
     The standardisation is a layer of the network, so that it travels with it; `adapt_features` sets it.
@@ -132,10 +140,10 @@ def baseline_features(shapes: InputShapes, n_labels: int, config: NetworkConfig)
     x = layers.Concatenate()([_baseline_body(spectrogram, config), y])
     x = _baseline_head(x, config)
     inputs = {"spectrogram": spectrogram, "features": features}
-    return keras.Model(inputs, _answer(x, n_labels, config), name="baseline_features")
+    return keras.Model(inputs, _answer(x, n_labels, n_dimensions, config), name="baseline_features")
 
 
-NETWORKS: dict[str, Callable[[InputShapes, int, NetworkConfig], keras.Model]] = {
+NETWORKS: dict[str, Callable[[InputShapes, int, NetworkConfig, int], keras.Model]] = {
     "emonet": emonet,
     "baseline": baseline,
     "baseline-features": baseline_features,
@@ -175,11 +183,16 @@ def _baseline_head(x: Tensor, config: NetworkConfig) -> Tensor:
     return x
 
 
-def _answer(x: Tensor, n_labels: int, config: NetworkConfig) -> Tensor:
+def _answer(x: Tensor, n_labels: int, n_dimensions: int, config: NetworkConfig) -> Tensor:
+    # A logistic function, so that no answer lies beyond the ends of its scale.
+    heads = {CLASSES: (n_labels, "softmax"), DIMENSIONS: (n_dimensions, "sigmoid")}
     # Single precision whatever the rest computes in: a softmax in half precision loses the small probabilities.
-    return layers.Dense(
-        n_labels, activation="softmax", kernel_regularizer=_penalty(config.l2), dtype="float32", name=ANSWER_LAYER
-    )(x)
+    answers = [
+        layers.Dense(size, activation=function, kernel_regularizer=_penalty(config.l2), dtype="float32", name=name)(x)
+        for name, (size, function) in heads.items()
+        if size
+    ]
+    return answers[0] if len(answers) == 1 else answers
 
 
 def _convolution(

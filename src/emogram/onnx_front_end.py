@@ -6,19 +6,20 @@ with the windowed basis, since ONNX's own operators for it are missing where bro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from emogram import periodicity, spectrogram
-from emogram.config import SpectrogramConfig
+from emogram.config import Dimension, SpectrogramConfig
 from emogram.errors import ModelError
 from emogram.metrics import MIN_PROBABILITY
 
 Array = npt.NDArray[Any]
 
-WAVEFORM, INPUT, OUTPUT = "waveform", "spectrogram", "probabilities"
+WAVEFORM, INPUT, OUTPUT, DIMENSIONS = "waveform", "spectrogram", "probabilities", "dimensions"
 
 
 def with_front_end(content: bytes, config: SpectrogramConfig, *, name: str) -> bytes:
@@ -31,8 +32,9 @@ def with_front_end(content: bytes, config: SpectrogramConfig, *, name: str) -> b
 
     Returns:
         Takes "waveform", shape (n_samples,), float32, full scale at +-1, mono at `config.sample_rate`; gives
-        "probabilities", shape (n_labels,). Unlike `audio.load_audio` it refuses nothing: what is silent or shorter than
-        a syllable is answered too, and should not be asked.
+        "probabilities", shape (n_labels,), and "dimensions", shape (n_dimensions,), as the network does. Unlike
+        `audio.load_audio` it refuses nothing: what is silent or shorter than a syllable is answered too, and should not
+        be asked.
 
     Raises:
         ModelError: The model takes pictures, or features of the utterance.
@@ -46,38 +48,57 @@ def with_front_end(content: bytes, config: SpectrogramConfig, *, name: str) -> b
             "input with emogram, or train an emonet"
         )
     model = onnx.load_from_string(content)
+    told = [output for output in model.graph.output if output.name in (OUTPUT, DIMENSIONS)]
+    sizes = {output.name: output.type.tensor_type.shape.dim[-1].dim_value for output in told}
     nodes = _Nodes("front_end")
     _front_end(nodes, config)
-    nodes.add("Reshape", "answer", nodes.integers(-1), name=OUTPUT)
+    of_batch = {name: f"answer/{name}" for name in sizes}
+    for name, whole in of_batch.items():
+        nodes.add("Reshape", whole, nodes.integers(-1), name=name)
     network = list(model.graph.node)
     for node in network:
-        node.output[:] = ["answer" if output == OUTPUT else output for output in node.output]
-        node.input[:] = ["answer" if given == OUTPUT else given for given in node.input]
-    n_labels = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
-    last = nodes.made.pop()
+        node.output[:] = [of_batch.get(output, output) for output in node.output]
+        node.input[:] = [of_batch.get(given, given) for given in node.input]
+    last = [nodes.made.pop() for _ in sizes]
     del model.graph.node[:], model.graph.input[:], model.graph.output[:], model.graph.value_info[:]
-    model.graph.node.extend([*nodes.made, *network, last])
+    model.graph.node.extend([*nodes.made, *network, *reversed(last)])
     model.graph.initializer.extend(nodes.constants)
     model.graph.input.append(onnx.helper.make_tensor_value_info(WAVEFORM, onnx.TensorProto.FLOAT, ["n_samples"]))
-    model.graph.output.append(onnx.helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, [n_labels]))
+    for name, size in sizes.items():
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [size]))
     return _bytes(model)
 
 
-def calibrated(content: bytes, temperature: float) -> bytes:
-    """Return ONNX bytes whose only output is "probabilities", softened as `calibration.soften` does."""
+def calibrated(
+    content: bytes, temperature: float, dimensions: Sequence[Dimension] = (), *, classes: bool = True
+) -> bytes:
+    """Return ONNX bytes that give what emogram tells: "probabilities", and "dimensions" where there are some.
+
+    Args:
+        content: A network as `export.export_onnx` writes it.
+        temperature: By which the probabilities are softened, as `calibration.soften` does.
+        dimensions: Those that it tells from 0 to 1; they are brought to their scales.
+        classes: False where it tells nothing but dimensions.
+    """
     import onnx
 
     model = onnx.load_from_string(content)
-    del model.graph.output[1:]
-    if temperature != 1.0:
-        nodes = _Nodes("calibration")
+    del model.graph.output[int(classes) + bool(dimensions) :]
+    nodes = _Nodes("calibration")
+    renamed: dict[str, str] = {}
+    if classes and temperature != 1.0:
+        renamed[OUTPUT] = "raw"
         kept = nodes.add("Max", "raw", nodes.number(MIN_PROBABILITY))
         logits = nodes.add("Div", nodes.add("Log", kept), nodes.number(temperature))
         nodes.add("Softmax", logits, name=OUTPUT, axis=-1)
-        for node in model.graph.node:
-            node.output[:] = ["raw" if output == OUTPUT else output for output in node.output]
-        model.graph.node.extend(nodes.made)
-        model.graph.initializer.extend(nodes.constants)
+    if dimensions:
+        renamed[DIMENSIONS] = "unit"
+        low, high = (np.asarray([getattr(each, end) for each in dimensions], np.float32) for end in ("low", "high"))
+        nodes.add("Add", nodes.add("Mul", "unit", nodes.constant(high - low)), nodes.constant(low), name=DIMENSIONS)
+    for node in model.graph.node:
+        node.output[:] = [renamed.get(output, output) for output in node.output]
+    model.graph.node.extend(nodes.made)
+    model.graph.initializer.extend(nodes.constants)
     return _bytes(model)
 
 

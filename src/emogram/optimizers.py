@@ -7,7 +7,7 @@ from typing import Any
 
 from emogram.backend import keras
 from emogram.config import TrainConfig
-from emogram.network import ANSWER_LAYER
+from emogram.network import CLASSES, DIMENSIONS
 
 Tensor = Any
 
@@ -38,7 +38,7 @@ def make_optimizer(
             rate,
             weight_decay=settings.weight_decay,
             adam_weight_decay=settings.weight_decay,
-            exclude_layers=[ANSWER_LAYER],
+            exclude_layers=[CLASSES, DIMENSIONS],
             precision=precision,
         )
     if settings.optimizer == "adamw":
@@ -180,7 +180,7 @@ def _slowed(settings: TrainConfig) -> Any:
                 chosen = [
                     pair
                     for pair in zip(gradients, variables, strict=True)
-                    if (ANSWER_LAYER in pair[1].path) == of_answer
+                    if any(layer in pair[1].path for layer in (CLASSES, DIMENSIONS)) == of_answer
                 ]
                 if chosen:
                     super()._backend_update_step(*zip(*chosen, strict=True), learning_rate * share)

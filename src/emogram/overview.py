@@ -167,8 +167,26 @@ class _Frames:
 def scores_over_time(windows: Windows, channel: int, edges_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the mean of the windows over each column, shape (n_columns, n_labels); NaN where there is none.
 
+    Arguments as of `_over_time`.
+    """
+    return _over_time(windows, windows.scores, channel, edges_s)
+
+
+def dimension_over_time(
+    windows: Windows, name: str, channel: int, edges_s: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the mean of a dimension over each column, shape (n_columns,); likewise."""
+    return _over_time(windows, windows.dimensions[name][:, np.newaxis], channel, edges_s)[:, 0]
+
+
+def _over_time(
+    windows: Windows, told: npt.NDArray[np.float32], channel: int, edges_s: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the mean over each column of what was told of the windows; NaN where there is none.
+
     Args:
         windows: The scored windows.
+        told: Shape (n_windows, n_values).
         channel: Which channel's; -1 where channels are averaged.
         edges_s: Borders of the columns in seconds, evenly spaced, shape (n_columns + 1,).
     """
@@ -178,7 +196,7 @@ def scores_over_time(windows: Windows, channel: int, edges_s: npt.NDArray[np.flo
     inside = (np.arange(n_moments) + 0.5) / n_moments
     moments = (edges_s[:-1, np.newaxis] + inside * np.diff(edges_s)[:, np.newaxis]).ravel()
     chosen = windows.channel == channel
-    counted = np.column_stack([windows.scores[chosen].astype(np.float64), np.ones(int(chosen.sum()))])
+    counted = np.column_stack([told[chosen].astype(np.float64), np.ones(int(chosen.sum()))])
     change = np.zeros((len(moments) + 1, counted.shape[1]))
     np.add.at(change, np.searchsorted(moments, windows.start_s[chosen]), counted)
     np.add.at(change, np.searchsorted(moments, windows.end_s[chosen]), -counted)

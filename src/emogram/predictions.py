@@ -22,10 +22,10 @@ from emogram.corpora import order_labels
 from emogram.corpora.named import clip_by_name
 from emogram.errors import InputError
 from emogram.leaks import with_allowed
-from emogram.metrics import SUM_TOLERANCE
+from emogram.metrics import SUM_TOLERANCE, DimensionValues
 from emogram.protocols import PROTOCOLS
 from emogram.records import Clip
-from emogram.writers import EXTRA_COLUMNS, METRICS_FILE, PREDICTION_COLUMNS, PREDICTIONS_FILE, TIME_COLUMNS
+from emogram.writers import EXTRA_COLUMNS, METRICS_FILE, PREDICTION_COLUMNS, PREDICTIONS_FILE, TIME_COLUMNS, TRUE
 
 FloatArray = npt.NDArray[np.float64]
 ClipKey = tuple[tuple[str, ...], float, float | None]
@@ -50,6 +50,8 @@ class Predictions:
         abstained: Where the model said "unsure", shape (n_clips,).
         protocol: What must stand beside the figures.
         allowed_leaks: Leaks that were found and allowed when the models were trained or judged, in words.
+        values: Its dimensions, true and told; None where it tells none. Where it tells nothing else, there are no
+            labels.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Predictions:
     abstained: npt.NDArray[np.bool_]
     protocol: str = ""
     allowed_leaks: tuple[str, ...] = ()
+    values: DimensionValues | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -69,7 +72,9 @@ class Predictions:
         return self.clips[0].extra.get("seed")
 
     def targets(self) -> npt.NDArray[np.intp]:
-        """Return the index of each clip's true label, shape (n_clips,)."""
+        """Return the index of each clip's true label, shape (n_clips,); 0 throughout where there are no labels."""
+        if not self.labels:
+            return np.zeros(len(self), dtype=np.intp)
         return np.asarray([self.labels.index(str(clip.label)) for clip in self.clips], dtype=np.intp)
 
     def rows(self, indices: Sequence[int]) -> Predictions:
@@ -80,6 +85,7 @@ class Predictions:
             clips=tuple(self.clips[index] for index in indices),
             probabilities=self.probabilities[chosen],
             abstained=self.abstained[chosen],
+            values=None if self.values is None else self.values.rows(chosen),
         )
 
 
@@ -91,9 +97,9 @@ def read_predictions(paths: Iterable[Path]) -> list[Predictions]:
 
     Args:
         paths: CSV files, or run folders that hold a `predictions.csv`. The columns are `file`, `label` (the truth), one
-            for each label with its probability, and, as known, `speaker` (or `actor`), `corpus`, `gender`, `intensity`,
-            `fold`, `seed`, `start_s`, `end_s` and `abstained`. Where a name tells speaker, gender and intensity, as
-            those of RAVDESS do, they need no columns.
+            for each label with its probability or, for each dimension, two such as `arousal` and `arousal_true`, and,
+            as known, `speaker` (or `actor`), `corpus`, `gender`, `intensity`, `fold`, `seed`, `start_s`, `end_s` and
+            `abstained`. Where a name tells speaker, gender and intensity, as those of RAVDESS do, they need no columns.
 
     Raises:
         InputError: A file is missing or holds no predictions of labelled clips.
@@ -102,7 +108,7 @@ def read_predictions(paths: Iterable[Path]) -> list[Predictions]:
     for path in paths:
         file = path / PREDICTIONS_FILE if path.is_dir() else path
         for found in read_file(file):
-            unknown = [clip for clip in found.clips if clip.label not in found.labels]
+            unknown = [clip for clip in found.clips if found.labels and clip.label not in found.labels]
             if unknown:
                 why = f"{unknown[0].path}: true label '{unknown[0].label}' is not one of {', '.join(found.labels)}"
                 raise _refused(file, why)
@@ -158,6 +164,8 @@ def on_shared_clips(said: Sequence[Predictions]) -> tuple[list[Predictions], lis
             f"{said[-1].clips[0].path}, ...); only what judged the same clips can be put side by side"
         )
     labels = said[0].labels
+    if any(bool(each.labels) != bool(labels) for each in said):
+        raise InputError("some tell classes and some dimensions only; only what tells the same can be put side by side")
     if any(each.labels != labels for each in said):
         labels = order_labels({label for each in said for label in each.labels})
     order = [key for key in keys[0] if key in shared]
@@ -166,7 +174,8 @@ def on_shared_clips(said: Sequence[Predictions]) -> tuple[list[Predictions], lis
         place = {key: index for index, key in enumerate(own)}
         rows = each.rows([place[key] for key in order])
         probabilities = np.zeros((len(rows), len(labels)))
-        probabilities[:, [labels.index(label) for label in each.labels]] = rows.probabilities
+        if labels:
+            probabilities[:, [labels.index(label) for label in each.labels]] = rows.probabilities
         matched.append(dataclasses.replace(rows, labels=labels, probabilities=probabilities))
     for other in matched[1:]:
         for one, two in zip(matched[0].clips, other.clips, strict=True):
@@ -175,7 +184,28 @@ def on_shared_clips(said: Sequence[Predictions]) -> tuple[list[Predictions], lis
                     f"{one.path.name} is '{one.label}' in {matched[0].name} and '{two.label}' in {other.name}; "
                     "correct the labels, and judge again"
                 )
-    return matched, [len(each) - len(order) for each in said]
+    return _with_same_dimensions(matched), [len(each) - len(order) for each in said]
+
+
+def _with_same_dimensions(said: Sequence[Predictions]) -> list[Predictions]:
+    """Keep dimensions only where all sets of predictions for the same clips tell the same ones.
+
+    Raises:
+        InputError: They stand on different scales, or nothing is left.
+    """
+    first = said[0].values
+    if first is None or any(each.values is None or each.values.names != first.names for each in said):
+        if not said[0].labels:
+            raise InputError("they tell different dimensions; only what tells the same can be put side by side")
+        return [dataclasses.replace(each, values=None) for each in said]
+    for each in said[1:]:
+        assert each.values is not None, "all tell dimensions"
+        if not np.allclose(first.truth, each.values.truth, rtol=1e-4, atol=1e-4, equal_nan=True):
+            raise InputError(
+                f"{said[0].name} and {each.name} have different true numbers for the same clips, as on another scale; "
+                "judge them again on one"
+            )
+    return list(said)
 
 
 def averaged(said: Sequence[Predictions]) -> Predictions:
@@ -192,10 +222,17 @@ def averaged(said: Sequence[Predictions]) -> Predictions:
         name="ensemble",
         clips=tuple(clips),
         probabilities=np.mean([each.probabilities for each in matched], axis=0),
+        values=_mean_values(matched),
         abstained=np.zeros(len(clips), dtype=bool),  # the thresholds of the single models do not fit their mean
-        protocol=f"{said[0].protocol}; ensemble of {len(said)}: mean of the probabilities of {names}",
+        protocol=f"{said[0].protocol}; ensemble of {len(said)}: mean of the "
+        f"{'probabilities' if matched[0].labels else 'answers'} of {names}",
         allowed_leaks=tuple(dict.fromkeys(leak for each in said for leak in each.allowed_leaks)),
     )
+
+
+def _mean_values(matched: Sequence[Predictions]) -> DimensionValues | None:
+    told = [each.values for each in matched if each.values is not None]
+    return dataclasses.replace(told[0], said=np.mean([each.said for each in told], axis=0)) if told else None
 
 
 def _without_seed(clip: Clip) -> Clip:
@@ -211,9 +248,12 @@ def read_file(path: Path) -> list[Predictions]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            labels = [name for name in reader.fieldnames or () if name not in _COLUMNS]
-            missing = [name for name in ("file", "label") if name not in (reader.fieldnames or ())]
-            if missing or len(labels) < 2:
+            columns = list(reader.fieldnames or ())
+            dimensions = [name for name in columns if f"{name}{TRUE}" in columns]
+            taken = {*_COLUMNS, *dimensions, *(f"{name}{TRUE}" for name in dimensions)}
+            labels = [name for name in columns if name not in taken]
+            missing = [name for name in ("file", "label") if name not in columns]
+            if missing or len(labels) < (0 if dimensions else 2):
                 raise _refused(path, f"columns {', '.join(reader.fieldnames or ()) or 'none'}")
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -221,24 +261,31 @@ def read_file(path: Path) -> list[Predictions]:
     if not rows:
         raise _refused(path, "no lines in it")
     clips, probabilities = [], np.zeros((len(rows), len(labels)))
+    truth, told = np.zeros((2, len(rows), len(dimensions)))
     for index, (line, row) in enumerate(rows):
         try:
             probabilities[index] = [float(row[label]) for label in labels]
+            truth[index] = [float(row[f"{name}{TRUE}"] or "nan") for name in dimensions]
+            told[index] = [float(row[name]) for name in dimensions]
             clips.append(_clip_of(row))
         except (ValueError, TypeError) as error:  # the second for a line cut short
             raise _refused(path, f"line {line}: {error}") from None
-        total = probabilities[index].sum()
-        if not abs(total - 1.0) <= SUM_TOLERANCE or probabilities[index].min() < 0.0:
+        if not np.isfinite(told[index]).all():
+            raise _refused(path, f"line {line}: a dimension that is not finite")
+        total = probabilities[index].sum() if labels else 1.0
+        if not abs(total - 1.0) <= SUM_TOLERANCE or probabilities[index].min(initial=0.0) < 0.0:
             raise _refused(path, f"line {line}: probabilities that sum to {total:.3g}, not to 1")
     beside = _beside(path)
     whole = Predictions(
         name=str(path),
         clips=tuple(clips),
         labels=tuple(labels),
-        probabilities=probabilities / probabilities.sum(axis=1, keepdims=True),  # six digits are written
+        # Six digits are written.
+        probabilities=probabilities / probabilities.sum(axis=1, keepdims=True) if labels else probabilities,
         abstained=np.asarray([row.get("abstained") == "true" for _, row in rows]),
         protocol=_ADDED.sub("", str(beside.get("protocol", ""))),
         allowed_leaks=tuple(map(str, beside.get("allowed_leaks", ()))),
+        values=DimensionValues(tuple(dimensions), truth, told) if dimensions else None,
     )
     by_seed: dict[str | None, list[int]] = {}
     for index, clip in enumerate(clips):
@@ -254,7 +301,8 @@ def read_file(path: Path) -> list[Predictions]:
 def _refused(path: Path, why: str) -> InputError:
     return InputError(
         f"{path}: not the predictions of a run ({why}); expected a CSV with the columns file, label (the truth) and "
-        "one probability for each label, as a run's predictions.csv; judge again"
+        "one probability for each label (or dimensions, as arousal and arousal_true), as a run's predictions.csv; "
+        "judge again"
     )
 
 
@@ -293,11 +341,21 @@ def _joined(one: Predictions, other: Predictions) -> Predictions:
     return dataclasses.replace(
         one,
         clips=one.clips + other.clips,
+        values=joined_values([one.values, other.values]),
         probabilities=np.concatenate([one.probabilities, other.probabilities]),
         abstained=np.concatenate([one.abstained, other.abstained]),
         protocol=one.protocol if one.protocol == other.protocol else "",
         allowed_leaks=tuple(dict.fromkeys([*one.allowed_leaks, *other.allowed_leaks])),
     )
+
+
+def joined_values(parts: Sequence[DimensionValues | None]) -> DimensionValues | None:
+    """Return the dimensions of several parts as one; None where one of them has others, or none."""
+    told = [each for each in parts if each is not None]
+    if len(told) < len(parts) or any(each.names != told[0].names for each in told):
+        return None
+    truth, said = (np.concatenate([getattr(each, name) for each in told]) for name in ("truth", "said"))
+    return DimensionValues(told[0].names, truth, said)
 
 
 def _protocol_of(said: Predictions) -> str:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emogram.backend import keras
 from emogram.bundle import KERAS_FILE, Bundle
 from emogram.config import TrainConfig
 from emogram.errors import ModelError
-from emogram.network import ANSWER_LAYER
+from emogram.network import CLASSES, DIMENSIONS
 from emogram.rebuilt import rebuild_network
 from emogram.saved_network import load_network
 
 
 def take_over(
-    bundle: Bundle, network: keras.Model, labels: tuple[str, ...], *, normalization_stays: bool = False
+    bundle: Bundle,
+    network: keras.Model,
+    labels: tuple[str, ...],
+    dimensions: tuple[str, ...] = (),
+    *,
+    normalization_stays: bool = False,
 ) -> None:
-    """Give a new network the weights of a trained one; of the last layer those of labels that both know.
+    """Give a new network the weights of a trained one; of the last layers those of what both tell.
 
     Args:
         bundle: The model. One that comes without `best.keras` is rebuilt from its ONNX file, see `rebuilt`, which keeps
             no statistics of the normalisation.
         network: The network.
         labels: Its labels.
+        dimensions: Its dimensions.
         normalization_stays: Whether training will leave its normalisation as it is, so that nothing lacks these.
 
     Raises:
@@ -33,32 +41,44 @@ def take_over(
             "so training cannot go on from them; say --freeze-normalization, or start from a folder as `emogram train` "
             "wrote it"
         )
-    pairs = list(zip(network.layers, trained.layers, strict=False))
-    if len(network.layers) != len(trained.layers) or any(_shapes(a) != _shapes(b) for a, b in pairs[:-1]):
+    mine, theirs = (_body(each) for each in (network, trained))
+    if [_shapes(layer) for layer in mine] != [_shapes(layer) for layer in theirs]:
         raise ModelError(
             f"{bundle.folder}: its network has other layers than this version of emogram builds; train it anew"
         )
-    for mine, theirs in pairs:
-        if mine.name != ANSWER_LAYER:
-            mine.set_weights(theirs.get_weights())
-    answer = network.get_layer(ANSWER_LAYER)
-    old = trained.get_layer(ANSWER_LAYER).get_weights()
+    for new, old in zip(mine, theirs, strict=True):
+        new.set_weights(old.get_weights())
+    known = [dimension.name for dimension in bundle.info.dimensions]
+    _take_over_answers(trained, network, CLASSES, bundle.info.labels, labels)
+    _take_over_answers(trained, network, DIMENSIONS, known, dimensions)
+
+
+def _take_over_answers(
+    trained: keras.Model, network: keras.Model, layer: str, known: Sequence[str], wanted: Sequence[str]
+) -> None:
+    """Give a layer that answers the weights of those answers that a trained one knows too."""
+    shared = [name for name in wanted if name in known]
+    if not shared:
+        return
+    answer = network.get_layer(layer)
     new = answer.get_weights()
-    for place, label in enumerate(labels):
-        if label in bundle.info.labels:
-            for mine, theirs in zip(new, old, strict=True):
-                mine[..., place] = theirs[..., bundle.info.labels.index(label)]
+    for mine, theirs in zip(new, trained.get_layer(layer).get_weights(), strict=True):
+        mine[..., [wanted.index(name) for name in shared]] = theirs[..., [known.index(name) for name in shared]]
     answer.set_weights(new)
 
 
 def leave_alone(network: keras.Model, settings: TrainConfig) -> None:
     """Take from training what is to stay as the model to start from has it; to be called before `compile`."""
-    for layer in network.layers:
-        in_trunk = layer.name != ANSWER_LAYER
-        if (in_trunk and settings.trunk_rate == 0.0) or (
+    for layer in _body(network):
+        if settings.trunk_rate == 0.0 or (
             settings.freeze_normalization and isinstance(layer, keras.layers.BatchNormalization)
         ):
             layer.trainable = False
+
+
+def _body(network: keras.Model) -> list[keras.layers.Layer]:
+    """Return the layers before those that answer."""
+    return [layer for layer in network.layers if layer.name not in (CLASSES, DIMENSIONS)]
 
 
 def _without_statistics(network: keras.Model) -> bool:

@@ -45,6 +45,9 @@ class Prediction:
         abstained: True where the confidence lies below the bundle's threshold ("unsure").
         speech_share: Share of the clip in which somebody speaks; None where nobody looked.
         warnings: Why the answer may mean little, such as "no speech found"; empty where nobody looked.
+        dimensions: Dimension ("arousal", ...) -> its value, on the scale of the corpus that the model learnt it from;
+            None where the model tells none. Of a model that tells nothing else, `label` is "", `scores` are empty, and
+            `confidence` is NaN.
     """
 
     label: str
@@ -53,6 +56,7 @@ class Prediction:
     abstained: bool = False
     speech_share: float | None = None
     warnings: tuple[str, ...] = ()
+    dimensions: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class Windows:
         end_s: End of each window in seconds, shape (n,), float64.
         channel: Channel of each window, from 0, shape (n,), int; -1 where channels are averaged.
         scores: Probabilities, shape (n, n_labels), float32; rows sum to 1.
+        dimensions: Dimension -> its value in each window, shape (n,), float32; empty where the model tells none.
     """
 
     labels: tuple[str, ...]
@@ -108,6 +113,7 @@ class Windows:
     end_s: npt.NDArray[np.float64]
     channel: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
+    dimensions: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,8 +127,9 @@ class Timeline:
         sample_rate: The recording's own rate in Hz.
         channels: The recording's own number of channels.
         summary: "label" and "confidence" (of the mean scores over all spoken time), "speech_s", "scores" (label -> that
-            mean), "shares" (label -> share of the spoken time that has it, "unsure" among them), and, where speakers or
-            channels are told apart, "speakers" and "channels": name -> the same five.
+            mean), "shares" (label -> share of the spoken time that has it, "unsure" among them), where the model tells
+            dimensions "dimensions" (dimension -> mean over all spoken time), and, where speakers or channels are told
+            apart, "speakers" and "channels": name -> the same.
         warnings: What the reader should know.
         partial: True where the analysis ended before the recording did.
     """
@@ -295,13 +302,17 @@ class Report:
     Attributes:
         labels: Labels in order, shared by all arrays below.
         metrics: "uar", "accuracy", "macro_f1", "ece", "nll", "brier", "aurc" (area under the risk-coverage curve), and
-            "n_clips"; fractions, not percent.
+            "n_clips"; fractions, not percent. Of dimensions "ccc", the mean over them, and of each "arousal_ccc",
+            "arousal_pearson", "arousal_rmse" (on its scale) and "arousal_n_clips".
         per_class: label -> {"precision", "recall", "f1", "support"}.
-        per_group: group kind ("speaker", "gender", ...) -> group -> {"uar", "accuracy", "n_clips"}.
+        per_group: group kind ("speaker", "gender", ...) -> group -> {"uar", "accuracy", "n_clips"}, and "ccc" where
+            there are dimensions.
         confusion: Counts, row = true label, column = predicted label.
         intervals: metric -> (low, high), 95 %, resampling speakers.
         protocol: The protocol's name and what must be said with it.
         allowed_leaks: Leaks that were found and allowed, in words; see `leaks`.
+        dimensions: Names of the dimensions that were judged, in order. Where nothing else was, there are no labels, and
+            what is told of classes is empty.
     """
 
     labels: tuple[str, ...]
@@ -312,13 +323,15 @@ class Report:
     intervals: Mapping[str, tuple[float, float]]
     protocol: str
     allowed_leaks: tuple[str, ...] = ()
+    dimensions: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain dicts and lists, ready for JSON."""
+        """Return plain dicts and lists, ready for JSON; "dimensions" is there only where some were judged."""
         return {
             "protocol": self.protocol,
             "allowed_leaks": list(self.allowed_leaks),
             "labels": list(self.labels),
+            **({"dimensions": list(self.dimensions)} if self.dimensions else {}),
             "metrics": dict(self.metrics),
             "intervals": {name: list(interval) for name, interval in self.intervals.items()},
             "per_class": {label: dict(values) for label, values in self.per_class.items()},

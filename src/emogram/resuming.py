@@ -22,7 +22,7 @@ from emogram import __version__
 from emogram.backend import keras
 from emogram.batches import TrainingBatches
 from emogram.checkpoints import CHECKPOINTS_FOLDER, Checkpoint, Checkpoints, State
-from emogram.config import RunConfig
+from emogram.config import RunConfig, flat_settings
 from emogram.copies import DEGRADE
 from emogram.dataset import FRONT_END, Dataset
 from emogram.errors import SettingsError
@@ -218,7 +218,7 @@ def is_begun(run: Path, config: RunConfig) -> bool:
         ModelError: It was written by a version of emogram that writes checkpoints otherwise.
     """
     found, _ = Checkpoints(run / CHECKPOINTS_FOLDER).newest()
-    return found is not None and found.about["settings"] == _plain(config.to_dict())
+    return found is not None and _with_defaults(found.about["settings"]) == _plain(config.to_dict())
 
 
 def refuse_other_settings(run: Path, settings: Mapping[str, Any], config: RunConfig) -> None:
@@ -227,7 +227,7 @@ def refuse_other_settings(run: Path, settings: Mapping[str, Any], config: RunCon
     Raises:
         AnotherTrainingError: They differ; they are named.
     """
-    then, now = _flat(settings), _flat(_plain(config.to_dict()))
+    then, now = flat_settings(_with_defaults(settings)), flat_settings(_plain(config.to_dict()))
     differing = [
         f"{name} was {then.get(name, 'not set')} and is {now.get(name, 'not set')}"
         for name in sorted({*then, *now})
@@ -293,6 +293,7 @@ def _hash_of(dataset: Dataset, split: Split, lineage: Lineage) -> str:
     digest = hashlib.sha256(f"{FRONT_END} {DEGRADE} {' '.join(dataset.labels)}\n".encode())
     for clip, sample in zip(dataset.clips, dataset.samples, strict=True):
         words = [sample.content, clip.label, clip.speaker, clip.corpus, len(sample.variants)]
+        words += [clip.extra.get(name) for name in dataset.dimensions]
         digest.update(json.dumps(words).encode() + b"\n")
     for name, indices in split.parts.items():
         digest.update(f"{name} {indices.tolist()}\n".encode())
@@ -302,16 +303,18 @@ def _hash_of(dataset: Dataset, split: Split, lineage: Lineage) -> str:
     return digest.hexdigest()
 
 
+def _with_defaults(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return settings with the defaults of those that did not exist when they were written."""
+    try:
+        filled: Mapping[str, Any] = _plain(RunConfig.from_dict(settings).to_dict())
+    except SettingsError:  # one that is known no longer: whoever compares them names it
+        return settings
+    return filled
+
+
 def _plain(value: Any) -> Any:
     """Return a value as JSON gives it back."""
     return json.loads(json.dumps(value))
-
-
-def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
-    return flat
 
 
 def _variables(network: keras.Model) -> list[Any]:

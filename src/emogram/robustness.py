@@ -209,6 +209,7 @@ def _shared_info(by_name: Mapping[str, tuple[int, Classifier]]) -> ModelInfo:
             raise SettingsError(
                 f"{name} has other labels or another spectrogram than {first}; judge them one at a time"
             )
+    classifier.require_labels("judged on degraded clips")
     if classifier.info.spectrogram is None:
         raise ModelError("this model takes pictures made elsewhere, and sound is what can be degraded")
     return classifier.info

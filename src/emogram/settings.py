@@ -141,7 +141,7 @@ def takes_config(
             merged = read_toml(file) if file else {}
             for setting, value in given.items():
                 if value is not None:
-                    merged[setting.name] = _words(value) if setting.takes_list else value
+                    merged[setting.name] = split_words(value) if setting.takes_list else value
             return command(**values, config=kind.from_dict(merged))
 
         return _with_flags(with_settings, command, [_parameter(each, getattr(shown, each.name)) for each in offered])
@@ -186,7 +186,7 @@ def resolve(
     for name, value in given.items():
         if value is not None:
             setting = SETTINGS[name]
-            merged.setdefault(setting.section, {})[name] = _words(value) if setting.takes_list else value
+            merged.setdefault(setting.section, {})[name] = split_words(value) if setting.takes_list else value
     config = run_config(merged)
     defaults = RunConfig()
     unused = {section: getattr(defaults, section) for section in RunConfig.model_fields if section not in sections}
@@ -227,7 +227,8 @@ def _place_for(name: str) -> str:
     return f", did you mean [{near}]?" if near else f"; expected one of {', '.join(RunConfig.model_fields)}"
 
 
-def _words(text: str) -> tuple[str, ...]:
+def split_words(text: str) -> tuple[str, ...]:
+    """Return the words of a list as it stands on the command line, between commas."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
@@ -289,5 +290,5 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ",".join(value) or "none"
+        return ",".join(map(str, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -126,6 +126,8 @@ def ship(
         )
     if out.exists() and not (out / SUMS_FILE).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: holds something that is no model; choose another folder")
+    if info.dimensions:
+        raise ModelError(f"{given.folder}: tells dimensions; what ships tells classes only")
     if info.spectrogram is None:
         raise ModelError(f"{given.folder}: takes pictures made elsewhere; what ships must take sound")
     dataset = load_dataset(

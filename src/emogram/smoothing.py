@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ class Stretch:
         label: Index of the label.
         scores: Probabilities, shape (n_labels,).
         speech_ratio: Share of the stretch in which somebody speaks.
+        values: Dimensions, the mean over the stretch, shape (n_dimensions,).
     """
 
     start_s: float
@@ -47,6 +48,7 @@ class Stretch:
     label: int
     scores: FloatArray
     speech_ratio: float
+    values: FloatArray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass
@@ -58,12 +60,14 @@ class _Cell:
         end: The chunk after the last.
         logs: Mean log-probabilities, shape (n_labels,).
         spoken: Chunks in which somebody speaks.
+        values: Mean dimensions, shape (n_dimensions,).
     """
 
     start: int
     end: int
     logs: FloatArray
     spoken: int
+    values: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def length(self) -> int:
@@ -72,6 +76,7 @@ class _Cell:
     def join(self, other: _Cell) -> None:
         """Take in the cell that follows."""
         self.logs = (self.logs * self.length + other.logs * other.length) / (self.length + other.length)
+        self.values = (self.values * self.length + other.values * other.length) / (self.length + other.length)
         self.end = other.end
         self.spoken += other.spoken
 
@@ -136,29 +141,47 @@ class MostProbable:
 class Smoother:
     """Takes the steps of one `Windowing` with the scores of their windows, and gives stretches of one label."""
 
-    def __init__(self, grid: Grid, *, n_labels: int, smooth: bool, switch_cost: float, pause_cost: float = 0.0) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        *,
+        n_labels: int,
+        smooth: bool,
+        switch_cost: float,
+        pause_cost: float = 0.0,
+        n_dimensions: int = 0,
+    ) -> None:
         """Begin at the first part.
 
         Args:
             grid: That of the `Windowing`.
-            n_labels: Number of labels.
+            n_labels: Number of labels. Without any, what is spoken without a pause is one stretch.
             smooth: Average over the windows and find the best path.
             switch_cost: What a change of label costs on it, in nats.
             pause_cost: The same where a pause lies between.
+            n_dimensions: Number of dimensions, which are averaged as the log-probabilities are.
         """
         self._grid = grid
+        self._n_labels = n_labels
+        self._n_tracks = max(1, n_labels)  # without labels all is as if there were one, which is always right
         self._smooth = smooth
         self._path = BestPath(switch_cost, grid.lag, pause_cost=pause_cost) if smooth else MostProbable()
         n_cells = grid.window // grid.cell
-        self._sums = np.zeros((n_cells, n_labels))  # of the cells that a window may yet cover
+        self._sums = np.zeros((n_cells, self._n_tracks + n_dimensions))  # of the cells that a window may yet cover
         self._weights = np.zeros(n_cells)  # by how many windows they are covered, or how near the nearest is
         self._spoken = bytearray()
         self._part: int | None = None
         self._from = 0  # the first of them
         self._joined: tuple[_Cell, int] | None = None  # the stretch that may go on, and its label
 
-    def add(self, step: Step, probabilities: npt.ArrayLike | None) -> Iterator[Stretch]:
-        """Take a step, with the probabilities of its window, shape (n_labels,), and yield what is settled by it."""
+    def add(self, step: Step, probabilities: npt.ArrayLike | None, values: npt.ArrayLike = ()) -> Iterator[Stretch]:
+        """Take a step, with what was said of its window, and yield what is settled by it.
+
+        Args:
+            step: The step.
+            probabilities: Shape (n_labels,); None where it has no window.
+            values: Dimensions, shape (n_dimensions,).
+        """
         if step.over:
             yield from self._break(step)
             return
@@ -167,7 +190,9 @@ class Smoother:
         self._spoken += step.spoken
         if probabilities is not None:
             assert step.window is not None
-            self._cover(*step.window, np.log(np.maximum(np.asarray(probabilities, np.float64), MIN_PROBABILITY)))
+            logs = np.log(np.maximum(np.asarray(probabilities, np.float64), MIN_PROBABILITY))
+            tracks = logs if self._n_labels else np.zeros(1)
+            self._cover(*step.window, np.concatenate([tracks, np.asarray(values, np.float64)]))
         settled = step.next_start if step.end is None else step.end
         while self._from < settled:
             yield from self._settle(min(self._from + self._grid.cell, settled), step)
@@ -195,8 +220,8 @@ class Smoother:
         """No window to come covers the first cell any more."""
         length = end - self._from
         if self._weights[0] > 0.0:
-            logs = self._sums[0] / (self._weights[0] if self._smooth else 1.0)
-            cell = _Cell(self._from, end, logs, sum(self._spoken[:length]))
+            logs, values = np.split(self._sums[0] / (self._weights[0] if self._smooth else 1.0), [self._n_tracks])
+            cell = _Cell(self._from, end, logs, sum(self._spoken[:length]), values)
             yield from self._labelled(self._path.add(cell), step)
         else:  # no window with enough speech
             yield from self._break(step)
@@ -222,5 +247,5 @@ class Smoother:
             cell, label = self._joined
             self._joined = None
             start_s, end_s = step.seconds(cell.start), step.seconds(cell.end)
-            scores = soften(np.exp(cell.logs), 1.0)
-            yield Stretch(start_s, end_s, label, scores, cell.spoken / cell.length)
+            scores = soften(np.exp(cell.logs), 1.0) if self._n_labels else np.zeros(0)
+            yield Stretch(start_s, end_s, label, scores, cell.spoken / cell.length, cell.values)

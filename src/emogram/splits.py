@@ -67,10 +67,9 @@ def make_split(dataset: Dataset, config: SplitConfig) -> Split:
             clips or with a single clip, the same speaker; or, unless leaks are allowed, the same recording or an
             augmented copy of it on two sides, or a recording with two labels.
     """
-    if len(dataset.labels) < 2:
+    if len(dataset.labels) == 1:
         raise CorpusError(f"only one class, '{dataset.labels[0]}'; at least two are needed to tell them apart")
-    counts = np.bincount(dataset.targets, minlength=len(dataset.labels))
-    single = [label for label, count in zip(dataset.labels, counts, strict=True) if count == 1]
+    single = [label for place, label in enumerate(dataset.labels) if np.sum(dataset.targets == place) == 1]
     if single:
         raise CorpusError(
             f"only one clip of {', '.join(single)}; every class needs at least two, to train on and to judge by: add "

@@ -10,7 +10,7 @@ import numpy as np
 
 from emogram.bundle import ONNX_FILE, ModelInfo, TrainingCorpus, seal
 from emogram.card import model_card
-from emogram.config import SpectrogramConfig
+from emogram.config import Dimension, SpectrogramConfig
 from emogram.errors import MissingExtraError
 from emogram.features import N_FEATURES
 from emogram.files import writing
@@ -30,6 +30,7 @@ def tiny_bundle(
     picture_size: int = 128,
     temperature: float = 1.0,
     abstain_threshold: float = 0.0,
+    dimensions: Sequence[Dimension] = (),
     seed: int = 0,
 ) -> Path:
     """Write a model folder whose network is one seeded random layer over the statistics of the spectrogram.
@@ -38,11 +39,12 @@ def tiny_bundle(
 
     Args:
         folder: Where to write it; made if missing.
-        labels: Labels.
+        labels: Labels; none where it is to tell dimensions only.
         spectrogram: How sound becomes input; None for a model of pictures made elsewhere.
         picture_size: Size of those pictures; not used where `spectrogram` is given.
         temperature: The bundle's temperature, > 0.
         abstain_threshold: The bundle's threshold, 0 to 1.
+        dimensions: What it tells beside the labels.
         seed: Another seed is another model.
 
     Returns:
@@ -56,6 +58,7 @@ def tiny_bundle(
     with_features = spectrogram is not None and spectrogram.utterance_features
     info = ModelInfo(
         labels=tuple(labels),
+        dimensions=tuple(dimensions),
         spectrogram=spectrogram,
         network={"name": "tiny"},
         input_shape=spectrogram.input_shape() if spectrogram else (picture_size, picture_size, 3),
@@ -76,10 +79,10 @@ def tiny_onnx(info: ModelInfo) -> Any:
     """Build the network of `tiny_bundle` as an `onnx.ModelProto`.
 
     Mean and mean square over the frames of each band (over the rows of each column and colour of a picture), joined
-    with the features (the embedding), times a weight matrix, and a softmax.
+    with the features (the embedding), times a weight matrix, and a softmax; likewise for dimensions, each from 0 to 1.
 
     Args:
-        info: The model; of it the labels, inputs, input shape and seed are used.
+        info: The model; of it the labels, dimensions, inputs, input shape and seed are used.
 
     Raises:
         MissingExtraError: The package onnx is not installed.
@@ -94,9 +97,11 @@ def tiny_onnx(info: ModelInfo) -> Any:
     n_features = N_FEATURES if "features" in info.inputs else 0
     n_statistics = 2 * width * n_channels + n_features
     rng = np.random.default_rng(info.seed)
-    weights = rng.standard_normal((n_statistics, len(info.labels))) * np.sqrt(8.0 / n_statistics)
-    weights[n_statistics - n_features :] *= 1e-3  # features in Hz are large
-
+    heads = {
+        "probabilities": (len(info.labels), "Softmax", ""),
+        "dimensions": (len(info.dimensions), "Sigmoid", "dimension_"),
+    }
+    constants = {}
     inputs = [helper.make_tensor_value_info("spectrogram", TensorProto.FLOAT, ["n_clips", *_axes(info)])]
     statistics = ["means", "powers"]
     if n_features:
@@ -109,16 +114,20 @@ def tiny_onnx(info: ModelInfo) -> Any:
         helper.make_node("ReduceMean", ["square"], ["power"], axes=[1], keepdims=0),
         helper.make_node("Flatten", ["power"], ["powers"], axis=1),
         helper.make_node("Concat", statistics, ["embedding"], axis=1),
-        helper.make_node("MatMul", ["embedding", "weights"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
     ]
-    outputs = [
-        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n_clips", len(info.labels)]),
-        helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n_clips", n_statistics]),
-    ]
-    graph = helper.make_graph(
-        nodes, "tiny", inputs, outputs, [numpy_helper.from_array(weights.astype(np.float32), "weights")]
-    )
+    outputs = []
+    for name, (size, operator, prefix) in heads.items():
+        if not size:
+            continue
+        values = rng.standard_normal((n_statistics, size)) * np.sqrt(8.0 / n_statistics)
+        values[n_statistics - n_features :] *= 1e-3  # features in Hz are large
+        constants[f"{prefix}weights"] = values
+        nodes.append(helper.make_node("MatMul", ["embedding", f"{prefix}weights"], [f"{prefix}logits"]))
+        nodes.append(helper.make_node(operator, [f"{prefix}logits"], [name]))
+        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n_clips", size]))
+    outputs.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n_clips", n_statistics]))
+    weights = [numpy_helper.from_array(values.astype(np.float32), name) for name, values in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, weights)
     return helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from emogram.bundle import SHIPPED
 from emogram.classifier import Classifier
@@ -76,7 +77,7 @@ def analyze(
             config=config,
             batch_size=config.batch_size,
         )
-        collector = Collector(classifier.labels)
+        collector = Collector(classifier.labels, classifier.dimensions)
         stopped = None
         total_s = 0 if recording.duration_s is None else round(recording.duration_s)
         with progress.task(f"analysing {recording.path.name}", total_s, unit="s") as task:
@@ -115,8 +116,9 @@ def rate_warnings(sample_rate: int, classifier: Classifier) -> list[str]:
 class Collector:
     """Gathers the events of one stream into a timeline; a window takes some tens of bytes."""
 
-    def __init__(self, labels: Sequence[str]) -> None:
+    def __init__(self, labels: Sequence[str], dimensions: Sequence[str] = ()) -> None:
         self._labels = tuple(labels)
+        self._dimensions = tuple(dimensions)
         self._segments: list[Segment] = []
         self._windows: list[WindowScore] = []
         self._packed: list[Windows] = []
@@ -162,6 +164,10 @@ class Collector:
                 np.array([list(each.prediction.scores.values()) for each in said], np.float32).reshape(
                     len(said), len(self._labels)
                 ),
+                {
+                    name: np.array([(each.prediction.dimensions or {})[name] for each in said], np.float32)
+                    for name in self._dimensions
+                },
             )
         )
 
@@ -190,8 +196,12 @@ def summary_of(segments: Sequence[Segment], labels: Sequence[str]) -> dict[str, 
 def _summary(segments: Sequence[Segment], labels: Sequence[str]) -> dict[str, Any]:
     speech_s = np.array([(each.end_s - each.start_s) * each.speech_ratio for each in segments])
     total_s = float(speech_s.sum())
+    nothing: dict[str, Any] = {"label": None, "confidence": None, "speech_s": total_s, "scores": {}, "shares": {}}
     if total_s <= 0.0:
-        return {"label": None, "confidence": None, "speech_s": 0.0, "scores": {}, "shares": {}}
+        return nothing
+    dimensions = _mean_dimensions(segments, speech_s / total_s)
+    if not labels:
+        return {**nothing, **dimensions}
     scores = np.array([[each.prediction.scores[label] for label in labels] for each in segments])
     mean = speech_s @ scores / total_s
     shares: dict[str, float] = {}
@@ -205,7 +215,15 @@ def _summary(segments: Sequence[Segment], labels: Sequence[str]) -> dict[str, An
         "speech_s": total_s,
         "scores": dict(zip(labels, map(float, mean), strict=True)),
         "shares": {name: shares[name] for name in (*labels, UNSURE) if name in shares},
+        **dimensions,
     }
+
+
+def _mean_dimensions(segments: Sequence[Segment], shares: npt.NDArray[np.float64]) -> dict[str, dict[str, float]]:
+    """Return "dimensions" of a summary; nothing where the model tells none."""
+    told = [each.prediction.dimensions or {} for each in segments]
+    means = {name: float(shares @ np.array([each[name] for each in told])) for name in told[0]}
+    return {"dimensions": means} if means else {}
 
 
 def _joined(parts: Sequence[Windows], labels: tuple[str, ...]) -> Windows:
@@ -218,6 +236,7 @@ def _joined(parts: Sequence[Windows], labels: tuple[str, ...]) -> Windows:
         np.concatenate([part.end_s for part in parts])[order],
         channel[order],
         np.concatenate([part.scores for part in parts])[order],
+        {name: np.concatenate([part.dimensions[name] for part in parts])[order] for name in parts[0].dimensions},
     )
 
 

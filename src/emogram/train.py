@@ -10,7 +10,9 @@ import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tomli_w
@@ -40,6 +42,7 @@ from emogram.corpora import Corpus
 from emogram.corpora.corpus import UNKNOWN_LICENCE
 from emogram.dataset import Dataset, load_dataset
 from emogram.devices import device_count, sharing
+from emogram.dimensions import NO_SCALES, Scales, find_dimensions, learn_scales
 from emogram.distillation import Teachers
 from emogram.errors import EmogramError, SettingsError
 from emogram.export import export_onnx
@@ -47,9 +50,10 @@ from emogram.familiar import N_KEPT, learn_familiar
 from emogram.features import N_FEATURES
 from emogram.files import write_json, write_text, writing
 from emogram.fused import faster, without_denormals
-from emogram.judging import Judgement, clip_embeddings, clip_probabilities, judge_clips
+from emogram.heads import Heads, side_by_side, training_loss, training_metrics
+from emogram.judging import PLOTS_FOLDER, Judgement, clip_answers, clip_embeddings, clip_probabilities, judge_clips
 from emogram.lineage import Lineage, corpora_before, describe_origins, known_before, open_lineage, says_lineage
-from emogram.losses import PossibleCrossentropy
+from emogram.metrics import DimensionValues
 from emogram.network import InputShapes, adapt_features, build_network
 from emogram.optimizers import make_optimizer
 from emogram.pictures import read_picture_config
@@ -58,10 +62,14 @@ from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
 from emogram.resuming import Save, describe_training, fit_on, refuse_another, refuse_other_settings, reopen
 from emogram.splits import Split, describe_split, make_split, speakers_of
+from emogram.trackers import Following, Trackers, describe_run, follow
+from emogram.trackers.examples import tell_examples
+from emogram.writers import EXTRA_COLUMNS, PREDICTION_COLUMNS, SEGMENT_COLUMNS, TIME_COLUMNS
 
 MODEL_FOLDER = "model"
 CONFIG_FILE = "config.toml"
 NOTHING_BEFORE = Lineage()
+ONLY_TENSORBOARD = Trackers()
 AUTO = "auto"  # in place of the names of hard classes
 
 
@@ -107,6 +115,7 @@ def train(
     resume: bool = False,
     cache: Path | None = None,
     workers: int | None = None,
+    trackers: Trackers = ONLY_TENSORBOARD,
     progress: Progress = SILENT,
 ) -> TrainResult:
     """Train a network, keep its best epoch, export, calibrate and judge it.
@@ -119,6 +128,7 @@ def train(
             training had never been interrupted. False begins anew.
         cache: Folder that keeps model inputs between runs; None keeps none.
         workers: Number of processes that read clips.
+        trackers: What else is told of the training; whatever becomes of them, it comes to the same.
         progress: Is told how far it is.
 
     Raises:
@@ -134,20 +144,37 @@ def train(
     config = fit_to_corpus(config, corpus)
     with unfinished(out):
         begun = reopen(out, config, progress=progress) if resume else None
-        dataset = load_dataset(corpus, config.spectrogram, cache=cache, workers=workers, progress=progress)
+        dataset = load_training(corpus, config, cache=cache, workers=workers, progress=progress)
         split = make_split(dataset, config.split)
+        scales = learn_scales(dataset, split.train, given=config.train.dimension_scale)
         lineage = open_lineage(config, dataset, split)
         write_json(out / "environment.json", describe_environment())
-        warnings = [*corpus.warnings, *split.warnings]
+        warnings = [*corpus.warnings, *split.warnings, *scales.warnings]
         dataset = with_degraded_copies(
             dataset, split.train, config.augment, cache=cache, workers=workers, progress=progress
         )
-        history, interrupted = fit(dataset, split, config, out, begun=begun, lineage=lineage, progress=progress)
-        # Not before: where an earlier run stands in this folder and this one dies, the settings must not belie its
-        # model.
-        write_text(out / CONFIG_FILE, tomli_w.dumps(config.to_dict()))
-        judgement = finish(corpus, dataset, split, config, out, history, lineage=lineage, progress=progress)
-        if not interrupted:
+        n_done = begun.state["epoch"] if begun is not None else 0
+        about = describe_run(out, config, dataset, group=trackers.group, resumed=resume, n_done=n_done)
+        with follow(trackers, about, progress=progress) as following:
+            history, following.interrupted = fit(
+                dataset,
+                split,
+                config,
+                out,
+                scales=scales,
+                begun=begun,
+                lineage=lineage,
+                following=following,
+                progress=progress,
+            )
+            # Not before: where an earlier run stands in this folder and this one dies, the settings must not belie its
+            # model.
+            write_text(out / CONFIG_FILE, tomli_w.dumps(config.to_dict()))
+            judgement = finish(
+                corpus, dataset, split, config, out, history, scales=scales, lineage=lineage, progress=progress
+            )
+            following.judged(judgement.report, judgement.plots, part=split.judging()[0], model=out / MODEL_FOLDER)
+        if not following.interrupted:
             mark_finished(out)
     return TrainResult(
         run=out,
@@ -155,7 +182,7 @@ def train(
         judged_on=split.judging()[0],
         failed=dataset.failed,
         warnings=tuple(warnings),
-        interrupted=interrupted,
+        interrupted=following.interrupted,
         seconds=time.monotonic() - started,
     )
 
@@ -198,20 +225,56 @@ def fit_to_corpus(config: RunConfig, corpus: Corpus) -> RunConfig:
     return config.model_copy(update={"spectrogram": SpectrogramConfig(kind="picture", picture_size=size)})
 
 
+def load_training(
+    corpus: Corpus,
+    config: RunConfig,
+    *,
+    cache: Path | None = None,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> Dataset:
+    """Load all clips of a corpus that can train what is to be learnt; see `load_dataset`.
+
+    Raises:
+        CorpusError: Nothing in the corpus could be used, or it tells none of the dimensions that are to be learnt.
+        SettingsError: A dimension has the name of a label or of a column of the tables.
+    """
+    wanted = config.train
+    dimensions = () if wanted.targets == "classes" else find_dimensions(corpus.clips, wanted.dimensions)
+    taken = {*corpus.labels, *PREDICTION_COLUMNS, *TIME_COLUMNS, *EXTRA_COLUMNS, *SEGMENT_COLUMNS}.intersection(
+        dimensions
+    )
+    if taken:
+        raise SettingsError(
+            f"dimension '{min(taken)}' has the name of a label or of a column of the tables; give it another"
+        )
+    return load_dataset(
+        corpus,
+        config.spectrogram,
+        labels=() if wanted.targets == "dimensions" else None,
+        dimensions=dimensions,
+        cache=cache,
+        workers=workers,
+        progress=progress,
+    )
+
+
 def fit(
     dataset: Dataset,
     split: Split,
     config: RunConfig,
     out: Path,
     *,
+    scales: Scales = NO_SCALES,
     begun: Checkpoint | None = None,
     lineage: Lineage = NOTHING_BEFORE,
+    following: Following | None = None,
     progress: Progress = SILENT,
 ) -> tuple[History, bool]:
     """Train on one part, choose on another, and leave the best epoch in `out/model/best.keras`.
 
     Weights are those of the model to start from, see `pretraining.take_over`; without one they are random. What goes on
-    from a checkpoint, `begun`, takes all from there.
+    from a checkpoint, `begun`, takes all from there. Dimensions are learnt on the `scales` of a dataset that has them.
 
     Returns:
         The history, and whether Ctrl-C ended it early.
@@ -230,20 +293,24 @@ def fit(
     keras.backend.clear_session()
     keras.utils.set_random_seed(settings.seed)
     shapes = input_shapes(config.spectrogram)
-    twin = build_network(shapes, len(dataset.labels), config.network)
+    heads = Heads(len(dataset.labels), len(dataset.dimensions))
+    values = scales.unit(dataset).astype(np.float32) if dataset.dimensions else None
+    build = partial(build_network, shapes, heads.n_labels, config.network, n_dimensions=heads.n_dimensions)
+    twin = build()
     if lineage.start is not None:
         stays = settings.freeze_normalization or settings.trunk_rate == 0.0
-        take_over(lineage.start, twin, dataset.labels, normalization_stays=stays)
+        take_over(lineage.start, twin, dataset.labels, dataset.dimensions, normalization_stays=stays)
     batches = TrainingBatches(
         dataset,
         split.train,
         train=settings,
         augmentation=config.augment,
         n_devices=n_devices,
+        values=values,
         teach=Teachers(lineage.teachers).answer if lineage.teachers else None,
     )
     with computing_in(precision), sharing(n_devices):
-        network = faster(build_network(shapes, len(dataset.labels), config.network))
+        network = faster(side_by_side(build()))
     found = [features for index in split.train if (features := dataset.samples[index].features) is not None]
     if found:
         adapt_features(twin, np.stack(found))
@@ -254,11 +321,15 @@ def fit(
         leave_alone(network, settings)
         network.compile(
             optimizer=make_optimizer(settings, steps_per_epoch=len(batches), precision=precision),
-            loss=PossibleCrossentropy(label_smoothing=settings.label_smoothing),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            loss=training_loss(
+                heads, label_smoothing=settings.label_smoothing, dimension_weight=settings.dimension_weight
+            ),
+            metrics=training_metrics(heads),
             # JAX left to itself does one operation at a time; on the others a compiler costs more than it brings.
             jit_compile=keras.backend.backend() == "jax",
         )
+    if begun is None and following is not None:
+        tell_examples(following, batches, dataset, split.train, out / PLOTS_FOLDER)
     keep = KeepBest(twin, out / MODEL_FOLDER / KERAS_FILE, monitor=settings.monitor)
     interrupted = False
     n_clips = len(split.train)
@@ -268,12 +339,17 @@ def fit(
         within = f" and step {step} of {batches.n_steps}" if step else ""
         progress.say(f"going on after epoch {n_done} of {settings.epochs}{within}")
     left = (settings.epochs - n_done) * n_clips - clips_of(step, batches, n_clips)
-    with (
-        contextlib.closing(Record(out / "history.csv", out / "tensorboard", n_done=n_done)) as record,
-        progress.task("training", left) as task,
-    ):
+    record = Record(out / "history.csv", following)
+    with progress.task("training", left) as task:
         callbacks = [
-            Validate(twin, dataset, split.validation, weight_average=settings.weight_average),
+            Validate(
+                twin,
+                dataset,
+                split.validation,
+                weight_average=settings.weight_average,
+                values=values,
+                dimension_weight=settings.dimension_weight,
+            ),
             keep,
             *schedule_callbacks(settings),
             *hard_class_callbacks(batches, dataset.labels, config),
@@ -303,6 +379,7 @@ def finish(
     out: Path,
     history: History,
     *,
+    scales: Scales = NO_SCALES,
     lineage: Lineage = NOTHING_BEFORE,
     progress: Progress = SILENT,
 ) -> Judgement:
@@ -311,17 +388,18 @@ def finish(
     best = keras.saving.load_model(folder / KERAS_FILE, compile=False)
     groups = dataset.same_length_groups(split.validation, most=4)
     export_onnx(best, folder / ONNX_FILE, samples=[dataset.inputs(split.validation[group]) for group in groups])
-    info = describe_model(corpus, dataset, split, config, lineage=lineage)
+    info = describe_model(corpus, dataset, split, config, scales=scales, lineage=lineage)
     write_known_clips(folder, known_clips(dataset, split, lineage))
     classifier = Classifier(seal(folder, info, model_card(info)))
     write_familiar(folder, classifier, dataset, split, seed=config.train.seed)
-    raw = clip_probabilities(classifier, dataset, split.validation)
-    targets = dataset.targets[split.validation]
-    speakers = speakers_of([dataset.clips[index] for index in split.validation])
-    temperature = fit_temperature(raw, targets, speakers=speakers)
-    abstention = choose_threshold(soften(raw, temperature), targets, target_error=config.train.target_error)
+    calibration = calibrate(classifier, dataset, split, target_error=config.train.target_error)
     part, indices = split.judging()
-    judged = soften(clip_probabilities(classifier, dataset, indices, progress=progress), temperature)
+    answers = clip_answers(classifier, dataset, indices, progress=progress)
+    temperature = calibration.get("temperature", 1.0)
+    judged = soften(answers.probabilities, temperature) if dataset.labels else answers.probabilities
+    values = None
+    if dataset.dimensions:
+        values = DimensionValues(dataset.dimensions, scales.as_told(dataset)[indices], answers.values)
     protocol = info.protocol
     if part == "validation":
         protocol += "; judged on the validation part, which also chose the epoch and the calibration"
@@ -333,24 +411,33 @@ def finish(
         protocol=protocol,
         history=history,
         temperature=temperature,
-        threshold=abstention.threshold,
+        threshold=calibration.get("abstain_threshold", 0.0),
         allowed_leaks=split.allowed_leaks,
+        values=values,
     )
     report = judgement.report
-    final = info.model_copy(
-        update={
-            "temperature": temperature,
-            "abstain_threshold": abstention.threshold,
-            "target_error": config.train.target_error,
-            "answered_error": abstention.error,
-            "unsure_share": abstention.unsure_share,
-            "mean_log_probabilities": mean_log_probabilities(soften(raw, temperature), targets),
-            "protocol": protocol,
-            "metrics": dict(report.metrics),
-        }
-    )
+    final = info.model_copy(update={**calibration, "protocol": protocol, "metrics": dict(report.metrics)})
     seal(folder, final, model_card(final, report=report))
     return judgement
+
+
+def calibrate(classifier: Classifier, dataset: Dataset, split: Split, *, target_error: float) -> dict[str, Any]:
+    """Return what `model.json` says of how sure a model is, learnt on the validation part; nothing without labels."""
+    if not dataset.labels:
+        return {}
+    raw = clip_probabilities(classifier, dataset, split.validation)
+    targets = dataset.targets[split.validation]
+    speakers = speakers_of([dataset.clips[index] for index in split.validation])
+    temperature = fit_temperature(raw, targets, speakers=speakers)
+    abstention = choose_threshold(soften(raw, temperature), targets, target_error=target_error)
+    return {
+        "temperature": temperature,
+        "abstain_threshold": abstention.threshold,
+        "target_error": target_error,
+        "answered_error": abstention.error,
+        "unsure_share": abstention.unsure_share,
+        "mean_log_probabilities": mean_log_probabilities(soften(raw, temperature), targets),
+    }
 
 
 def write_familiar(folder: Path, classifier: Classifier, dataset: Dataset, split: Split, *, seed: int) -> None:
@@ -373,7 +460,13 @@ def known_clips(dataset: Dataset, split: Split, lineage: Lineage) -> dict[str, s
 
 
 def describe_model(
-    corpus: Corpus, dataset: Dataset, split: Split, config: RunConfig, *, lineage: Lineage = NOTHING_BEFORE
+    corpus: Corpus,
+    dataset: Dataset,
+    split: Split,
+    config: RunConfig,
+    *,
+    scales: Scales = NO_SCALES,
+    lineage: Lineage = NOTHING_BEFORE,
 ) -> ModelInfo:
     """Return what `model.json` says before the model was calibrated and judged."""
     shapes = input_shapes(config.spectrogram)
@@ -393,6 +486,7 @@ def describe_model(
     network = config.network.to_dict()
     return ModelInfo(
         labels=dataset.labels,
+        dimensions=scales.told,
         spectrogram=dataset.spectrogram,
         network={"name": network.pop("network"), **network},
         input_shape=shapes.spectrogram,
@@ -436,6 +530,8 @@ def hard_class_callbacks(
 ) -> list[keras.callbacks.Callback]:
     """Set stronger augmentation for the classes that are named, or return the callback that finds them."""
     names, strength = config.augment.hard_classes, config.augment.hard_class_strength
+    if not labels:
+        return []
     if AUTO in names:
         return [EmphasizeHard(batches, labels, strength=strength)]
     # A name that the corpus does not have is no fault: recipes name classes of the eight.

@@ -6,7 +6,7 @@ cannot wait so long. So each spoken part is also smoothed by itself, as if nothi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ class SpokenPart:
         scores: Mean log-probabilities over its stretches, made to sum to 1, shape (n_labels,); None without stretches.
         speech_ratio: Share of it in which somebody speaks.
         stretches: Its stretches of one label; none where too little was said to be judged.
+        values: Mean dimensions over its stretches, shape (n_dimensions,).
     """
 
     start_s: float
@@ -34,6 +35,7 @@ class SpokenPart:
     scores: npt.NDArray[np.float64] | None
     speech_ratio: float
     stretches: tuple[Stretch, ...]
+    values: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
 class SpokenParts:
@@ -46,26 +48,31 @@ class SpokenParts:
         self._n_spoken = 0  # chunks
         self._n_told = 0
 
-    def add(self, step: Step, probabilities: npt.ArrayLike | None) -> SpokenPart | None:
+    def add(self, step: Step, probabilities: npt.ArrayLike | None, values: npt.ArrayLike = ()) -> SpokenPart | None:
         """Take a step, as `Smoother.add` does, and return the part that it ends."""
         if step.over:
             return None
         length = len(step.spoken) if step.end is None else step.end - step.part - self._n_told
         self._n_spoken += sum(step.spoken[: max(0, length)])  # beyond the end nobody speaks
         self._n_told += len(step.spoken)
-        self._stretches += self._smoother.add(step, probabilities)
+        self._stretches += self._smoother.add(step, probabilities, values)
         if step.end is None:
             return None
         self._stretches += self._smoother.add(replace(step, spoken=b"", window=None, end=None, over=True), None)
         stretches, self._stretches = tuple(self._stretches), []
         ratio = self._n_spoken / (step.end - step.part)
         self._n_spoken = self._n_told = 0
-        return SpokenPart(step.seconds(step.part), step.seconds(step.end), _together(stretches), ratio, stretches)
+        start_s, end_s = step.seconds(step.part), step.seconds(step.end)
+        if not stretches:
+            return SpokenPart(start_s, end_s, None, ratio, stretches)
+        scores, means = _together(stretches)
+        return SpokenPart(start_s, end_s, scores, ratio, stretches, means)
 
 
-def _together(stretches: tuple[Stretch, ...]) -> npt.NDArray[np.float64] | None:
-    if not stretches:
-        return None
+def _together(stretches: tuple[Stretch, ...]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the scores and the dimensions over all of some stretches."""
     lengths = np.array([each.end_s - each.start_s for each in stretches])
+    shares = lengths / lengths.sum()
     logs = np.log(np.maximum([each.scores for each in stretches], MIN_PROBABILITY))
-    return soften(np.exp(lengths @ logs / lengths.sum()), 1.0)
+    scores = soften(np.exp(lengths @ logs / lengths.sum()), 1.0) if logs.size else np.zeros(0)
+    return scores, shares @ np.array([each.values for each in stretches])

@@ -347,6 +347,47 @@ def speak(emotion: str, *, speaker: Voice, seed: int, sample_rate: int = _RATE) 
     return np.clip(waveform, np.float32(-_CEILING), np.float32(_CEILING))
 
 
+def speak_manner(arousal: float, valence: float, *, speaker: Voice, seed: int) -> Waveform:
+    """Say a random sentence somewhere between the emotions: with so much arousal and valence.
+
+    The four corners are those of J. A. Russell, "A circumplex model of affect", Journal of Personality
+    and Social Psychology 39 (1980), 1161-1178: angry (aroused, unpleasant), happy (aroused, pleasant), sad and calm.
+    Between them what they do to a voice is blended, factors by their logarithms.
+
+    Args:
+        arousal: 0, as sad and calm, to 1, as angry and happy.
+        valence: 0, as angry and sad, to 1, as happy and calm.
+        speaker: Whose voice.
+        seed: At least 0; chooses the words and the take.
+
+    Returns:
+        As `speak`, at 16 kHz.
+
+    Raises:
+        SettingsError: A number is out of range.
+    """
+    _check_seed(seed)
+    if not (0.0 <= arousal <= 1.0 and 0.0 <= valence <= 1.0):
+        raise SettingsError(f"arousal {arousal:g} and valence {valence:g}; expected both from 0 to 1")
+    random = np.random.default_rng([seed, zlib.crc32(b"manner"), speaker.habits_seed])
+    shares = {
+        "angry": arousal * (1.0 - valence),
+        "happy": arousal * valence,
+        "sad": (1.0 - arousal) * (1.0 - valence),
+        "calm": (1.0 - arousal) * valence,
+    }
+    values = {}
+    for field in fields(Profile):
+        added = field.name.endswith(("_db", "_st"))
+        corners = {emotion: getattr(PROFILES[emotion], field.name) for emotion in shares}
+        blend = sum(share * (corners[each] if added else np.log(corners[each])) for each, share in shares.items())
+        deviation = 0.7 * getattr(_SPREAD, field.name) * random.standard_normal()
+        values[field.name] = float(blend + deviation if added else np.exp(blend + deviation))
+    manner = Profile(**values)
+    waveform = _synthesise(_sentence(speaker, manner, random), speaker, manner, random)
+    return np.clip(waveform, np.float32(-_CEILING), np.float32(_CEILING))
+
+
 def make_corpus(
     folder: Path,
     *,
@@ -396,6 +437,84 @@ def make_corpus(
     return manifest
 
 
+def make_dimension_corpus(
+    folder: Path,
+    *,
+    n_speakers: int = 12,
+    n_utterances: int = 32,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> Path:
+    """Write a corpus whose arousal and valence are known: `folder/SPEAKER_NNN.wav` (16 bit, 16 kHz) and a manifest.
+
+    Both are drawn at random for each clip, see `speak_manner`, and told from 1 to 7. The label is that of the nearest
+    corner.
+
+    Args:
+        folder: Where; made if missing. Files of the same names are replaced.
+        n_speakers: How many voices.
+        n_utterances: Clips of each voice.
+        seed: At least 0; the same seed gives the same bytes.
+        workers: Processes to use; None means one for each processor.
+        progress: Is told of each clip.
+
+    Returns:
+        The manifest, `folder/manifest.csv`, with the columns path (relative to the folder), label, speaker, gender,
+        corpus ("synthetic-voices"), arousal and valence.
+
+    Raises:
+        SettingsError: A number is too small.
+        OutputError: The folder cannot be written.
+    """
+    if n_utterances < 1:
+        raise SettingsError(f"{n_utterances} utterances of each voice asked for; expected 1 or more")
+    takes = [
+        _Manner(voice, number, seed * 1000 + number, *np.random.default_rng([seed, place, number]).random(2).tolist())
+        for place, voice in enumerate(voices(n_speakers, seed))
+        for number in range(1, n_utterances + 1)
+    ]
+    with progress.task("Synthesising voices", len(takes)) as task:
+        for _, failure in map_parallel(partial(_record_manner, folder), takes, workers=workers):
+            if failure is not None:
+                raise failure
+            task.advance()
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(["path", "label", "speaker", "gender", "corpus", "arousal", "valence"])
+    for take in takes:
+        told = [f"{1.0 + 6.0 * value:.3f}" for value in (take.arousal, take.valence)]
+        rows.writerow([take.name, take.label, take.speaker.name, take.speaker.gender, CORPUS_NAME, *told])
+    manifest = folder / "manifest.csv"
+    write_text(manifest, table.getvalue())
+    return manifest
+
+
+class _Manner(NamedTuple):
+    speaker: Voice
+    number: int
+    seed: int
+    arousal: float
+    valence: float
+
+    @property
+    def name(self) -> str:
+        """The file's path within the corpus."""
+        return f"{self.speaker.name}_{self.number:03d}.wav"
+
+    @property
+    def label(self) -> str:
+        """The emotion of the nearest corner."""
+        pleasant = self.valence >= 0.5
+        if self.arousal >= 0.5:
+            return "happy" if pleasant else "angry"
+        return "calm" if pleasant else "sad"
+
+
+def _record_manner(folder: Path, take: _Manner) -> None:
+    _save(folder / take.name, speak_manner(take.arousal, take.valence, speaker=take.speaker, seed=take.seed))
+
+
 class _Take(NamedTuple):
     speaker: Voice
     emotion: str
@@ -409,10 +528,13 @@ class _Take(NamedTuple):
 
 
 def _record(folder: Path, take: _Take) -> None:
+    _save(folder / take.name, speak(take.emotion, speaker=take.speaker, seed=take.seed))
+
+
+def _save(path: Path, waveform: Waveform) -> None:
     import soundfile
 
-    waveform = speak(take.emotion, speaker=take.speaker, seed=take.seed)
-    with writing(folder / take.name) as temporary:
+    with writing(path) as temporary:
         soundfile.write(temporary, waveform, _RATE, subtype="PCM_16", format="WAV")
 
 

@@ -164,23 +164,33 @@ class Child:
 class Parent:
     """The parent as its child sees it. Once it is gone, so is the child, even in the middle of a decoder.
 
+    Unless the child is patient: then it does what it was still asked, and `hear` says when that is all.
+
     Attributes:
         folder: A place for files, which is deleted when the child ends; the child makes it.
     """
 
     folder: Path
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
         """Take over stdin and stdout; what else would write to stdout goes to stderr."""
+        self._patient = patient
         self.folder = Path(sys.argv[1])
         self._answers = os.fdopen(os.dup(1), "wb")
         os.dup2(2, 1)  # what a C library prints must not stand between the answers
-        self._requests: queue.Queue[bytes] = queue.Queue()
+        self._requests: queue.Queue[bytes | None] = queue.Queue()
         threading.Thread(target=self._listen, args=(sys.stdin.buffer,), daemon=True).start()
 
     def hear(self) -> Any:
-        """Wait for the next request and return it."""
-        return json.loads(self._requests.get())
+        """Wait for the next request and return it.
+
+        Raises:
+            EOFError: The parent is gone, and the child is patient.
+        """
+        line = self._requests.get()
+        if line is None:
+            raise EOFError("the parent is gone")
+        return json.loads(line)
 
     def say(self, head: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]] | None = None) -> None:
         """Answer with plain values and arrays of float32 or float64."""
@@ -192,11 +202,15 @@ class Parent:
                 self._answers.write(values.tobytes())
             self._answers.flush()
         except BrokenPipeError:
-            os._exit(1)
+            if not self._patient:
+                os._exit(1)
 
     def _listen(self, stdin: BinaryIO) -> None:
         for line in stdin:
             self._requests.put(line)
+        if self._patient:
+            self._requests.put(None)
+            return
         shutil.rmtree(self.folder, ignore_errors=True)
         os._exit(0)
 

@@ -128,16 +128,14 @@ def patiently(function: Callable[[], Result]) -> Result:
         EmogramError, FileNotFoundError, PermissionError, ...: At once, since they do not pass.
         Exception: What the last of `_TRIES` tries raised.
     """
-    for attempt in range(_TRIES):
+    for attempt in range(_TRIES - 1):
         try:
             return function()
         except (EmogramError, FileNotFoundError, PermissionError, FileExistsError, NotImplementedError, TypeError):
             raise
         except Exception:  # stores raise what their libraries do
-            if attempt == _TRIES - 1:
-                raise
             time.sleep(_FIRST_WAIT_S * 4**attempt)
-    raise AssertionError("the last try returned or raised")
+    return function()
 
 
 def one_line_of(error: Exception) -> str:
@@ -185,7 +183,10 @@ class _LocalPlace:
             waiting.replace(target)
             sync_folder(target.parent, must=False)
         except OSError as error:
-            waiting.unlink(missing_ok=True)
+            with contextlib.suppress(
+                OSError
+            ):  # on a disk that has just become read-only; what went wrong first is told
+                waiting.unlink(missing_ok=True)
             raise output_error(target, error) from error
 
     def create(self, name: str, content: bytes) -> bool:
@@ -270,13 +271,13 @@ class _RemotePlace:
                 return
             waiting = self._at(f"{HIDDEN}/waiting-{secrets.token_hex(6)}")
             for each in (waiting, path):
-                self._make_folder(each)
+                self._make_folder(each, name)
             self._write(lambda: self._store.put_file(str(temporary), waiting), name)
             self._write(lambda: self._store.mv(waiting, path), name)
 
     def create(self, name: str, content: bytes) -> bool:
         path = self._at(name)
-        self._make_folder(path)
+        self._make_folder(path, name)
         try:
             self._write(lambda: self._store.pipe_file(path, content, mode="create"), name)
         except FileExistsError:
@@ -310,9 +311,9 @@ class _RemotePlace:
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
 
-    def _make_folder(self, path: str) -> None:
+    def _make_folder(self, path: str, name: str) -> None:
         if self._renames:
-            self._store.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._write(lambda: self._store.makedirs(path.rpartition("/")[0], exist_ok=True), name)
 
     def _write(self, function: Callable[[], Any], name: str) -> None:
         try:

@@ -17,20 +17,20 @@ FILE_COLUMNS = ("file",)
 ABOUT_COLUMNS = ("duration_s", "sample_rate", "channels", "partial", "warnings", "error", "message")
 
 
-def archive_schema(labels: Sequence[str], metadata: Mapping[str, str] | None = None) -> pyarrow.Schema:
+def archive_schema(told: Sequence[str], metadata: Mapping[str, str] | None = None) -> pyarrow.Schema:
     """Return the columns of the Parquet files.
 
-    "file", then those of the house for a segment (`SEGMENT_COLUMNS` and the probability of each label under its name),
-    then what holds for the whole input: "duration_s", "sample_rate" and "channels" of the file; "partial", true where
-    it was damaged or cut off; "warnings"; and where nothing could be said, "error" (a word, such as "missing") and
-    "message" (for people), all before being null.
+    "file", then those of the house for a segment (`SEGMENT_COLUMNS`, and `told`: the probability of each label and the
+    value of each dimension under its name), then what holds for the whole input: "duration_s", "sample_rate" and
+    "channels" of the file; "partial", true where it was damaged or cut off; "warnings"; and where nothing could be
+    said, "error" (a word, such as "missing") and "message" (for people), all before being null.
 
     Raises:
-        ModelError: A label of the model is the name of a column.
+        ModelError: A label or dimension of the model is the name of a column.
     """
     import pyarrow
 
-    taken = {*FILE_COLUMNS, *SEGMENT_COLUMNS, *ABOUT_COLUMNS}.intersection(labels)
+    taken = {*FILE_COLUMNS, *SEGMENT_COLUMNS, *ABOUT_COLUMNS}.intersection(told)
     if taken:
         raise ModelError(
             f"the label '{min(taken)}' of this model is the name of a column; train with another name for it"
@@ -38,7 +38,7 @@ def archive_schema(labels: Sequence[str], metadata: Mapping[str, str] | None = N
     return pyarrow.schema(
         [
             pyarrow.field("file", pyarrow.string(), nullable=False),
-            *segment_fields(labels),
+            *segment_fields(told),
             ("duration_s", pyarrow.float64()),
             ("sample_rate", pyarrow.int32()),
             ("channels", pyarrow.int32()),

@@ -155,6 +155,7 @@ def score(
         labels=bundle.info.labels,
         config=config,
         time_limit_s=time_limit_s,
+        dimensions=tuple(dimension.name for dimension in bundle.info.dimensions),
     )
     begun = time.monotonic()
     meter = _Meter(progress, sum(plan.n_inputs_of(index) for index in todo))

@@ -32,6 +32,7 @@ class Job:
         labels: The model's labels in order.
         config: What is said of each input.
         time_limit_s: Longest that one input may take, in seconds.
+        dimensions: The dimensions that the model tells, in order.
     """
 
     out: str
@@ -41,6 +42,7 @@ class Job:
     labels: tuple[str, ...]
     config: ArchiveConfig
     time_limit_s: float
+    dimensions: tuple[str, ...] = ()
 
 
 class Scorer:
@@ -107,18 +109,15 @@ class Scorer:
 
     def _started(self) -> Child:
         """Return a process that has loaded the model and is known to work."""
-        for attempt in range(STARTS):
+        why = ""
+        for _ in range(STARTS):
             process = Child("emogram.archive.worker")
             process.ask({"model": self._job.model, "settings": self._job.config.to_dict()})
             try:
                 first = process.answer(START_S, self._should_stop).head
             except (Died, Late) as error:
                 process.end()
-                if attempt == STARTS - 1:
-                    why = str(error) or f"no word from it in {START_S:g} s"
-                    raise EmogramError(
-                        f"the process that scores does not start ({why}); `emogram doctor` may tell more"
-                    ) from None
+                why = str(error) or f"no word from it in {START_S:g} s"
                 continue
             except BaseException:
                 process.end()
@@ -132,4 +131,4 @@ class Scorer:
                 f"{self._job.model}: the model here is {first['sha256'][:12]} and the plan was made for "
                 f"{self._job.model_sha256[:12]}; give every machine the same model"
             )
-        raise AssertionError("the last attempt returned or raised")
+        raise EmogramError(f"the process that scores does not start ({why}); `emogram doctor` may tell more")

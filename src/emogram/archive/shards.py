@@ -57,7 +57,7 @@ def marker_name(index: int) -> str:
 
 
 def score_shard(
-    job: Job, shard: Shard, *, scorer: Scorer | None = None, tell: Callable[[float], None] = lambda sound_s: None
+    job: Job, shard: Shard, *, scorer: Scorer, tell: Callable[[float], None] = lambda sound_s: None
 ) -> ShardDone:
     """Score a shard, write its rows and mark it as committed.
 
@@ -67,7 +67,7 @@ def score_shard(
     Args:
         job: What it is a part of.
         shard: What to score.
-        scorer: The process to do it in; by default a new one, which then ends.
+        scorer: The process to do it in.
         tell: Is told of each input that is done, with the seconds of sound in it.
 
     Raises:
@@ -76,9 +76,6 @@ def score_shard(
         EmogramError: The process that scores does not start.
         Stopped: The scorer was asked to stop.
     """
-    if scorer is None:
-        with Scorer(job) as own:
-            return score_shard(job, shard, scorer=own, tell=tell)
     begun = time.monotonic()
     rows: list[dict[str, Any]] = []
     counts: Counter[str] = Counter()
@@ -118,7 +115,7 @@ def _commit(job: Job, done: ShardDone, rows: list[dict[str, Any]]) -> None:
         "labels": "\n".join(job.labels),
     }
     with place.writing(part_name(done.index)) as temporary:
-        write_rows(temporary, rows, archive_schema(job.labels, metadata))
+        write_rows(temporary, rows, archive_schema([*job.labels, *job.dimensions], metadata))
         content = temporary.read_bytes()
     marker = {
         **_as_dict(done),

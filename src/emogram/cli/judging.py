@@ -36,7 +36,9 @@ from emogram.cli.shared import (
     show_report,
     show_seeds,
 )
+from emogram.config import TrainConfig
 from emogram.errors import SettingsError
+from emogram.settings import split_words
 
 if TYPE_CHECKING:
     from emogram.judging import Judgement
@@ -72,6 +74,14 @@ def evaluate(
             "--adapt", help="Adapt the answers to each speaker, without labels; the figure is then to be told apart."
         ),
     ] = False,
+    dimension_scale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="Both ends of the scale of the numbers in the corpus, where it is another than the model has.",
+            show_default=False,
+        ),
+    ] = None,
     out: Out = None,
     overwrite: Overwrite = False,
     corpus_name: CorpusName = None,
@@ -85,15 +95,20 @@ def evaluate(
 
     require_plots("evaluation")
     if predictions:
-        if adapt or shifts > 1:
-            raise SettingsError("--adapt and --shifts need the model; `emogram adapt RUNS` adapts what runs stored")
+        if adapt or shifts > 1 or dimension_scale:
+            raise SettingsError(
+                "--adapt, --shifts and --dimension-scale need the model; `emogram adapt RUNS` adapts what runs stored"
+            )
         return _evaluate_predictions(what, ensemble=ensemble, out=out, overwrite=overwrite, json=json)
     if ensemble or len(what) != 2:
         raise SettingsError(
             f"{'--ensemble' if ensemble else f'{len(what)} paths'} without --predictions; expected a model and a corpus"
         )
     model, corpus = what
-    found = find(corpus, corpus_name)
+    from emogram.bundle import open_bundle
+
+    scale = TrainConfig.from_dict({"dimension_scale": split_words(dimension_scale or "")}).dimension_scale
+    found = find(corpus, corpus_name, unlabelled=not open_bundle(model).info.labels)
     folder = new_folder(out, f"evaluate-{found.name}", overwrite=overwrite)
     from emogram import console
     from emogram.evaluate import evaluate as judge
@@ -106,6 +121,7 @@ def evaluate(
         allow_leaks=allow_leaks,
         shifts=shifts,
         adapt=adapt,
+        dimension_scale=scale,
         cache=cache_folder(cache, no_cache),
         workers=workers,
         progress=rich_progress(),

@@ -10,6 +10,8 @@ import typer
 from emogram.bundle import SHIPPED
 from emogram.cli.completing import corpora, formats, models, one_of
 
+_TRACKERS = "Trackers"  # what stands over their flags in --help
+
 CorpusPath = Annotated[
     Path,
     typer.Argument(
@@ -100,6 +102,46 @@ Seeds = Annotated[
 AllowLeaks = Annotated[
     bool,
     typer.Option("--allow-leaks", help="Go on where clips that judge were trained on, and say so in the report."),
+]
+Tensorboard = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard/--no-tensorboard",
+        envvar="EMOGRAM_TENSORBOARD",
+        show_envvar=False,
+        help="Write event files for TensorBoard into the run folder.",
+        rich_help_panel=_TRACKERS,
+    ),
+]
+Mlflow = Annotated[
+    bool,
+    typer.Option(
+        "--mlflow/--no-mlflow",
+        envvar="EMOGRAM_MLFLOW",
+        show_envvar=False,
+        help="Tell MLflow: the store of MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
+        rich_help_panel=_TRACKERS,
+    ),
+]
+MlflowUri = Annotated[
+    str | None,
+    typer.Option(
+        "--mlflow-uri",
+        metavar="URI",
+        help="Tell this store of MLflow: http://HOST:PORT, sqlite:///FILE, or a folder.",
+        show_default=False,
+        rich_help_panel=_TRACKERS,
+    ),
+]
+Wandb = Annotated[
+    bool,
+    typer.Option(
+        "--wandb/--no-wandb",
+        envvar="EMOGRAM_WANDB",
+        show_envvar=False,
+        help="Tell Weights & Biases; with WANDB_MODE=offline, files in the run folder.",
+        rich_help_panel=_TRACKERS,
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write into a folder that holds results already.")]
 Formats = Annotated[

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from emogram.judging import Judgement
     from emogram.progress import Progress
     from emogram.records import Clip, Report
+    from emogram.trackers import Trackers
 
 
 def prepare_training(feature: str) -> None:
@@ -34,18 +35,20 @@ def rich_progress() -> Progress:
     return RichProgress()
 
 
-def find(path: Path, name: str | None) -> Corpus:
-    """Find a corpus, by looking or by the name of what it is."""
+def find(path: Path, name: str | None, *, unlabelled: bool = False) -> Corpus:
+    """Find a corpus, by looking or by the name of what it is; `unlabelled` as for `find_corpus`."""
     from emogram.corpora import find_corpus
 
-    return find_corpus(path, name=name)
+    return find_corpus(path, name=name, unlabelled=unlabelled)
 
 
-def find_all(paths: Sequence[Path], also: Sequence[Path] | None, name: str | None) -> Corpus:
+def find_all(
+    paths: Sequence[Path], also: Sequence[Path] | None, name: str | None, *, unlabelled: bool = False
+) -> Corpus:
     """Find corpora and join them; those of `also` only train."""
     from emogram.corpora import find_corpora
 
-    return find_corpora(paths, also=also or (), name=name)
+    return find_corpora(paths, also=also or (), name=name, unlabelled=unlabelled)
 
 
 def cache_folder(cache: Path | None, no_cache: bool) -> Path | None:
@@ -53,6 +56,13 @@ def cache_folder(cache: Path | None, no_cache: bool) -> Path | None:
     from emogram.files import default_cache
 
     return None if no_cache else cache or default_cache()
+
+
+def chosen_trackers(tensorboard: bool, mlflow: bool, mlflow_uri: str | None, wandb: bool) -> Trackers:
+    """Return the trackers that flags name, or say which extra is missing."""
+    from emogram.trackers import choose_trackers
+
+    return choose_trackers(tensorboard=tensorboard, mlflow=mlflow_uri or mlflow, wandb=wandb)
 
 
 def run_named(out: Path | None, name: str | None, *, resume: bool, overwrite: bool) -> Path | None:

@@ -20,15 +20,20 @@ from emogram.cli.options import (
     CorpusPaths,
     Engine,
     Json,
+    Mlflow,
+    MlflowUri,
     NoCache,
     Overwrite,
     Resume,
     RunName,
     Seeds,
+    Tensorboard,
+    Wandb,
     Workers,
 )
 from emogram.cli.shared import (
     cache_folder,
+    chosen_trackers,
     failed_dicts,
     file_name,
     find,
@@ -150,12 +155,17 @@ def train(
     cache: Cache = None,
     no_cache: NoCache = False,
     workers: Workers = None,
+    tensorboard: Tensorboard = True,
+    mlflow: Mlflow = False,
+    mlflow_uri: MlflowUri = None,
+    wandb: Wandb = False,
     json: Json = False,
 ) -> int:
     """Train a network on a corpus or several, judge it, and save the model with its plots."""
     named = run_named(out, name, resume=resume, overwrite=overwrite)
     prepare_training("training")
-    found = find_all(corpora, also, corpus_name)
+    trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
+    found = find_all(corpora, also, corpus_name, unlabelled=config.train.targets == "dimensions")
     from emogram import console
     from emogram.train import train as train_model
 
@@ -175,6 +185,7 @@ def train(
         folder,
         resume=resume,
         cache=cache_folder(cache, no_cache),
+        trackers=trackers,
         workers=workers,
         progress=rich_progress(),
     )
@@ -232,6 +243,10 @@ def crossval(
     allow_leaks: AllowLeaks = False,
     cache: Cache = None,
     no_cache: NoCache = False,
+    tensorboard: Tensorboard = True,
+    mlflow: Mlflow = False,
+    mlflow_uri: MlflowUri = None,
+    wandb: Wandb = False,
     json: Json = False,
 ) -> int:
     """Train and judge on every fold of a named protocol, and report the pooled result."""
@@ -240,7 +255,8 @@ def crossval(
     find_protocol(protocol)
     chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
     prepare_training("cross-validation")
-    found = find_all(corpora, also, corpus_name)
+    trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
+    found = find_all(corpora, also, corpus_name, unlabelled=config.train.targets == "dimensions")
     config = config.model_copy(update={"split": config.split.model_copy(update={"judge_on": judge_on})})
     name = f"{found.name}-{protocol}-{config.network.network}{'' if judge_on == 'test' else '-validation'}"
     folder = out or Path("runs") / file_name(name)
@@ -258,6 +274,7 @@ def crossval(
         jobs=jobs,
         engine=engine_named(engine, address),
         cache=cache_folder(cache, no_cache),
+        trackers=trackers,
         progress=rich_progress(),
     )
     facts = {"seeds": list(chosen), **seeds_dict(result.judgement), "seconds": result.seconds}
@@ -299,11 +316,20 @@ def crosscorpus(
     ] = None,
     cache: Cache = None,
     no_cache: NoCache = False,
+    tensorboard: Tensorboard = True,
+    mlflow: Mlflow = False,
+    mlflow_uri: MlflowUri = None,
+    wandb: Wandb = False,
     json: Json = False,
 ) -> int:
     """Train on each corpus and judge on every other, on the labels that both have."""
+    if config.train.targets != "classes":
+        raise SettingsError(
+            f"targets is {config.train.targets}; corpora are judged on one another by their labels only"
+        )
     chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
     prepare_training("crosscorpus")
+    trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
     found = [find(path, None) for path in corpora]
     words = "crosscorpus-all-but-one" if leave_one_out else "crosscorpus"
     from emogram import console
@@ -319,6 +345,7 @@ def crosscorpus(
         jobs=jobs,
         engine=engine_named(engine, address),
         cache=cache_folder(cache, no_cache),
+        trackers=trackers,
         progress=rich_progress(),
     )
     notes(result.warnings)

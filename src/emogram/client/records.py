@@ -73,6 +73,7 @@ def timeline_of(result: Mapping[str, Any], windows: Mapping[str, Any]) -> Timeli
                 np.asarray(windows["end_ms"], np.float64) / 1000,
                 np.asarray(channels, np.int64),
                 scores,
+                {name: np.asarray(each, np.float32) for name, each in windows.get("dimensions", {}).items()},
             ),
             duration_s=audio["duration_ms"] / 1000,
             sample_rate=audio["sample_rate"],
@@ -172,7 +173,9 @@ def name_of(audio: object) -> str:
 def _prediction(answer: Mapping[str, Any], warnings: tuple[str, ...] = ()) -> Prediction:
     scores = {each["label"]: float(each["score"]) for each in answer["scores"]}
     share = answer.get("speech_ratio")
-    return Prediction(answer["label"], scores, float(answer["confidence"]), answer["abstained"], share, warnings)
+    dimensions = answer.get("dimensions")
+    sure = float(answer["confidence"])
+    return Prediction(answer["label"], scores, sure, answer["abstained"], share, warnings, dimensions)
 
 
 def _segment(answer: Mapping[str, Any]) -> Segment:

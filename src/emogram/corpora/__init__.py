@@ -33,7 +33,7 @@ CORPUS_NAMES = (*CORPORA, "folders", "manifest")
 """What `find_corpus` takes as `name`."""
 
 
-def find_corpus(path: str | Path, *, name: str | None = None) -> Corpus:
+def find_corpus(path: str | Path, *, name: str | None = None, unlabelled: bool = False) -> Corpus:
     """Find out by looking what a folder or manifest is, and list its clips. No sound or picture is opened.
 
     A file is a manifest. A folder with a `metadata.csv` that tells the labels of its files is read by it; else it is
@@ -42,6 +42,8 @@ def find_corpus(path: str | Path, *, name: str | None = None) -> Corpus:
     Args:
         path: The folder or manifest.
         name: One of `CORPUS_NAMES`, to decide instead of looking.
+        unlabelled: Also list clips without a label that have a number for a dimension, which their corpus or a manifest
+            tells.
 
     Raises:
         CorpusError: The path is missing or empty, or cannot be read as a corpus; the message says why.
@@ -51,19 +53,19 @@ def find_corpus(path: str | Path, *, name: str | None = None) -> Corpus:
     if name is not None and name not in CORPUS_NAMES:
         raise SettingsError(unknown("corpus", name, CORPUS_NAMES))
     if path.is_file():
-        return _from_file(path, name)
+        return _from_file(path, name, unlabelled=unlabelled)
     if not path.is_dir():
         raise CorpusError(f"{path}: no such folder or file{beside(path)}; {EXPECTED}")
     if name == "manifest":
         raise CorpusError(f"{path}: is a folder; expected a manifest, a .csv or .jsonl file")
     found = scan(path)
     if name in CORPORA:
-        return read_named(CORPORA[name], found)
+        return read_named(CORPORA[name], found, unlabelled=unlabelled)
     metadata, warnings = read_metadata(found)
     found = replace(found, warnings=(*found.warnings, *warnings))
     naming = None if metadata or name == "folders" else claimant(named_files(found))
     if naming is not None and not (_in_class_folders(found) and _lacks_tables(naming, found)):
-        return read_named(naming, found)
+        return read_named(naming, found, unlabelled=unlabelled)
     if not found.sounds and not found.pictures:
         raise CorpusError(
             f"{path}: {len(found.videos)} video files and no sound; extract the sound first, as WAV or FLAC"
@@ -82,13 +84,20 @@ def _lacks_tables(naming: Naming, found: Found) -> bool:
     return naming.tables is not None and not tables_in(naming, found)
 
 
-def find_corpora(paths: Sequence[str | Path], *, also: Sequence[str | Path] = (), name: str | None = None) -> Corpus:
+def find_corpora(
+    paths: Sequence[str | Path],
+    *,
+    also: Sequence[str | Path] = (),
+    name: str | None = None,
+    unlabelled: bool = False,
+) -> Corpus:
     """Find one corpus or several, and join them; see `find_corpus` and `join_corpora`.
 
     Args:
         paths: Folders or manifests, at least one.
         also: Those whose clips may train and never choose or judge.
         name: What the one of `paths` is, instead of finding out by looking.
+        unlabelled: As for `find_corpus`.
 
     Raises:
         CorpusError: One cannot be read as a corpus, or they cannot be joined.
@@ -96,13 +105,16 @@ def find_corpora(paths: Sequence[str | Path], *, also: Sequence[str | Path] = ()
     """
     if name is not None and len(paths) > 1:
         raise SettingsError(f"one name, '{name}', for {len(paths)} corpora; name the kind of a single corpus only")
-    return join_corpora([find_corpus(path, name=name) for path in paths], also=[find_corpus(path) for path in also])
+    return join_corpora(
+        [find_corpus(path, name=name, unlabelled=unlabelled) for path in paths],
+        also=[find_corpus(path, unlabelled=unlabelled) for path in also],
+    )
 
 
-def _from_file(path: Path, name: str | None) -> Corpus:
+def _from_file(path: Path, name: str | None, *, unlabelled: bool) -> Corpus:
     suffix = path.suffix.lower()
     if suffix in MANIFEST_SUFFIXES and name in (None, "manifest"):
-        return read_manifest(path)
+        return read_manifest(path, unlabelled=unlabelled)
     if name not in (None, "manifest"):
         raise CorpusError(f"{path}: is a file; expected a folder for the corpus '{name}'")
     if suffix in AUDIO_SUFFIXES:

@@ -25,7 +25,7 @@ class Corpus:
         name: "ravdess", "tess", ...; for class folders and manifests the name of the folder.
         kind: Whether the clips are sound files or spectrogram pictures.
         root: The folder or manifest it was read from.
-        clips: Every clip has a label; sorted by path, then start.
+        clips: Every clip has a label, unless clips without were asked for; sorted by path, then start.
         labels: Labels in order: canonical ones first, then others alphabetically.
         licences: Name of the corpus that clips say they are of -> its licence as best known, for the card of a model.
         warnings: What was left out or looks odd, one line each.
@@ -55,9 +55,11 @@ class LeftOut:
 
     Attributes:
         reason: What such files are, to be counted in a warning: "song (vocal channel 02)".
+        clip: The clip, where it lacks nothing but a label, and is of use to who learns no labels.
     """
 
     reason: str
+    clip: Clip | None = None
 
 
 Complete = Callable[[Clip], Clip | LeftOut]
@@ -95,6 +97,7 @@ class Naming:
         n_speakers: How many speakers they name; None where they give no number.
         origin: Where it can be had.
         tables: Where its labels stand; None where the names of the files tell them.
+        scale: Lower and upper end of the scale of its dimensions; None where it tells none.
     """
 
     name: str
@@ -108,6 +111,7 @@ class Naming:
     n_speakers: int | None
     origin: Download | ByHand
     tables: Tables | None = None
+    scale: tuple[float, float] | None = None
 
 
 def make_corpus(
@@ -116,7 +120,7 @@ def make_corpus(
     """Put clips in order and add what follows from them: the name they share, their labels and licences.
 
     Args:
-        clips: At least one; each with a label.
+        clips: At least one.
         name: What the corpus is called unless all its clips come from one other.
         kind: Kind of the files.
         root: Where it was read from.

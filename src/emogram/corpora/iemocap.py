@@ -9,8 +9,8 @@ script scripted), and who speaks with the number of the turn. The speaker is the
 field: this one is the man of session 1, and the F at the beginning says only that the woman wore the markers. Labels
 stand in `SessionN/dialog/EmoEvaluation/*.txt`, with valence, activation (here "arousal") and dominance from 1 to 5.
 "exc" and "fru" stay labels of their own, excited and frustrated; many papers count the first as happy. Turns on which
-the annotators did not agree (xxx) and those of another emotion (oth) are left out, and so are the recordings of whole
-dialogues.
+the annotators did not agree (xxx) and those of another emotion (oth) are left out where labels are learnt, and always
+the recordings of whole dialogues.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def _read(tables: Sequence[Path]) -> Complete:
         line = told.get(clip.path.stem)
         if line is None:
             return LeftOut("without an evaluation")
-        if line[2] in _LEFT_OUT:
-            return _LEFT_OUT[line[2]]
-        label = _OWN.get(line[2]) or canonical_label(line[2]) or line[2]
         numbers = {"valence": line[3], "arousal": line[4], "dominance": line[5]}
-        return replace(clip, label=label, extra={**clip.extra, **numbers})
+        told_of = replace(clip, extra={**clip.extra, **numbers})
+        if line[2] in _LEFT_OUT:
+            return replace(_LEFT_OUT[line[2]], clip=told_of)
+        return replace(told_of, label=_OWN.get(line[2]) or canonical_label(line[2]) or line[2])
 
     return complete
 
@@ -84,4 +84,5 @@ IEMOCAP = Naming(
     tables=Tables(
         re.compile(r"EmoEvaluation/" + _DIALOGUE + r"\.txt"), _read, "SessionN/dialog/EmoEvaluation/Ses*.txt"
     ),
+    scale=(1.0, 5.0),
 )

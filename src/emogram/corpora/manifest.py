@@ -55,19 +55,23 @@ class Row:
     extra: Mapping[str, str]
 
 
-def read_manifest(path: Path) -> Corpus:
+def read_manifest(path: Path, *, unlabelled: bool = False) -> Corpus:
     """Read a CSV (comma, semicolon or tab) or JSONL file with the columns path and label.
 
     Further columns: speaker, corpus, start and end in seconds; any other goes to `Clip.extra`. "file", "file_name",
     "filename" or "audio" may stand for path, "emotion" for label. Paths are relative to the manifest. Lines whose file
     is missing or whose label is empty are left out with a warning, and so is a second line for the same clip.
 
+    Args:
+        path: The file.
+        unlabelled: Also take lines without a label; the column for it may then be missing.
+
     Raises:
         CorpusError: Not readable as UTF-8, CSV or JSON; a column is missing; a time is no number; no line is left.
     """
-    rows = read_rows(path)
+    rows = read_rows(path, needs=("path",) if unlabelled else ("path", "label"))
     warnings: list[str] = []
-    labelled = [row for row in rows if row.label]
+    labelled = [row for row in rows if row.label or unlabelled]
     if len(labelled) < len(rows):
         warnings.append(f"{counted(len(rows) - len(labelled), 'line')} without a label left out")
     there = {name: _is_file(path.parent / name) for name in {row.path for row in labelled}}
@@ -96,8 +100,8 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Read all lines of a manifest, without a look at the files it names.
+def read_rows(path: Path, *, needs: Sequence[str] = ("path", "label")) -> list[Row]:
+    """Read all lines of a manifest, without a look at the files it names; `needs` as for `rows_of`.
 
     Raises:
         CorpusError: Not readable as UTF-8, CSV or JSON; the columns for path or label are missing; a time is no number.
@@ -106,7 +110,7 @@ def read_rows(path: Path) -> list[Row]:
         content = path.read_bytes()
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})") from None
-    return rows_of(content, name=str(path))
+    return rows_of(content, name=str(path), needs=needs)
 
 
 def rows_of(content: bytes, *, name: str, needs: Sequence[str] = ("path", "label")) -> list[Row]:
@@ -208,14 +212,14 @@ def _text(value: object) -> str:
 
 
 def _clips(rows: list[Row], manifest: Path, warnings: list[str]) -> list[Clip]:
-    labels = unify_labels(row.label for row in rows)
+    labels = unify_labels(row.label for row in rows if row.label)
     corpus = manifest.resolve().parent.name
     clips: dict[tuple[Path, float, float | None], Clip] = {}
     repeated, contradicted = [], []
     for row in rows:
         clip = Clip(
             path=manifest.parent / row.path,
-            label=labels[row.label],
+            label=labels[row.label] if row.label else None,
             speaker=row.speaker or None,
             corpus=row.corpus or corpus,
             start_s=row.start_s,

@@ -6,8 +6,8 @@ https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html. Licence
 
 File names: "MSP-PODCAST_0001_0008.wav": podcast and segment; some have a third number. Labels, speakers and the numbers
 from 1 to 7 stand in `Labels/labels_consensus.csv`: A angry, S sad, H happy, U surprised, F fearful, D disgust, C
-contempt (a label of its own), N neutral; O, another emotion, and X, no agreement, are left out, as are the segments of
-the third test set, whose labels are not published. EmoAct is "arousal" here.
+contempt (a label of its own), N neutral; O, another emotion, and X, no agreement, are left out where labels are learnt,
+and always the segments of the third test set, whose labels are not published. EmoAct is "arousal" here.
 """
 
 from __future__ import annotations
@@ -53,8 +53,6 @@ def _read(tables: Sequence[Path]) -> Complete:
         row = told.get(clip.path.stem)
         if row is None:
             return LeftOut("without a published label")
-        if row["EmoClass"] not in _LABELS:
-            return _LEFT_OUT.get(row["EmoClass"], LeftOut("without a published label"))
         extra = {name: row[column] for name, column in _NUMBERS.items() if row.get(column)}
         if row.get("Gender", "").lower() in ("female", "male"):
             extra["gender"] = row["Gender"].lower()
@@ -62,7 +60,11 @@ def _read(tables: Sequence[Path]) -> Complete:
             extra["split"] = row["Split_Set"].lower()
         speaker = row.get("SpkrID") or _UNKNOWN
         known = None if speaker.lower() == _UNKNOWN else speaker
-        return replace(clip, label=_LABELS[row["EmoClass"]], speaker=known, extra=extra)
+        told_of = replace(clip, speaker=known, extra=extra)
+        if row["EmoClass"] not in _LABELS:
+            why = _LEFT_OUT.get(row["EmoClass"], LeftOut("without a published label"))
+            return replace(why, clip=told_of if _NUMBERS.keys() & extra.keys() else None)
+        return replace(told_of, label=_LABELS[row["EmoClass"]])
 
     return complete
 
@@ -85,4 +87,5 @@ MSP_PODCAST = Naming(
         how="have your institution sign the agreement of that page, and give the folder that holds Audios and Labels",
     ),
     tables=Tables(re.compile(r"labels_consensus\.csv"), _read, "Labels/labels_consensus.csv"),
+    scale=(1.0, 7.0),
 )

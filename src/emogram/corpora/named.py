@@ -111,8 +111,13 @@ def _complete(naming: Naming, found: Found) -> Complete:
     return naming.tables.read(tables)
 
 
-def read_named(naming: Naming, found: Found) -> Corpus:
+def read_named(naming: Naming, found: Found, *, unlabelled: bool = False) -> Corpus:
     """Read a folder whose files carry the names of one corpus, at any depth.
+
+    Args:
+        naming: The corpus.
+        found: What lies in the folder.
+        unlabelled: Also take clips of which its tables tell dimensions and no label.
 
     Raises:
         CorpusError: No file is named as this corpus names its own, all that are must be left out, or its tables are
@@ -133,7 +138,10 @@ def read_named(naming: Naming, found: Found) -> Corpus:
         elif path.suffix.lower() not in AUDIO_SUFFIXES | PICTURE_SUFFIXES:
             left_out["video"] += 1
         elif isinstance(completed := complete(parsed), LeftOut):
-            left_out[completed.reason] += 1
+            if unlabelled and completed.clip is not None:
+                clips.append(completed.clip)
+            else:
+                left_out[completed.reason] += 1
         else:
             clips.append(completed)
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
@@ -190,7 +198,7 @@ def _warn_of_folders(clips: list[Clip], root: Path, warnings: list[str]) -> None
     astray = []
     for clip in clips:
         folder = canonical_label(clip.path.parent.name) if clip.path.parent != root else None
-        if folder is not None and folder != clip.label:
+        if folder is not None and clip.label is not None and folder != clip.label:
             astray.append(clip.path)
     if astray:
         warnings.append(

@@ -31,6 +31,8 @@ Tensor = Any
 
 MIN_BANDS = 16
 
+_CLASSES = "probabilities"  # the layer that tells the labels; see `network`, whose import would load Keras
+
 
 def grad_cam(bundle: Bundle, heard: Heard, labels: Sequence[int]) -> FloatArray:
     """Return where the convolutions saw what raises the logit of each label.
@@ -52,7 +54,7 @@ def grad_cam(bundle: Bundle, heard: Heard, labels: Sequence[int]) -> FloatArray:
 
     network = load_network(bundle)
     layer = _place_layer(network, bundle)
-    answer = network.layers[-1]
+    answer = network.get_layer(_CLASSES)
     given = heard.inputs(heard.scaled[np.newaxis])
     seen = keras.Model(network.inputs, layer.output)
     rest = keras.Model([layer.output, *(each for each in network.inputs if each.name != "spectrogram")], answer.input)

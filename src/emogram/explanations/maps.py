@@ -66,6 +66,7 @@ def explain(
         raise ModelError(
             "this model takes pictures made elsewhere, whose seconds and hertz nobody knows; explain a model of sound"
         )
+    classifier.require_labels("explained")
     _check_arguments(start_s, end_s, top_k, patch_s, patch_hz)
     method = _method(classifier, method)
     waveform = _waveform(audio, sample_rate, start_s, end_s, wanted_rate=config.sample_rate)

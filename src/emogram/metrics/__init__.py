@@ -7,6 +7,15 @@ may be given; of probabilities the largest counts. Every result is a fraction, n
 
 from __future__ import annotations
 
+from emogram.metrics.dimensions import (
+    DimensionValues,
+    ccc,
+    dimension_metrics,
+    dimension_scores,
+    pearson,
+    resample_dimensions,
+    rmse,
+)
 from emogram.metrics.reports import judge, over_seeds, speaker_genders, speaker_names
 from emogram.metrics.resampling import (
     N_RESAMPLES,
@@ -51,6 +60,7 @@ __all__ = [
     "N_RELIABILITY_BINS",
     "N_RESAMPLES",
     "SUM_TOLERANCE",
+    "DimensionValues",
     "FloatArray",
     "IntArray",
     "ReliabilityBins",
@@ -59,9 +69,12 @@ __all__ = [
     "TimelineScores",
     "accuracy",
     "brier",
+    "ccc",
     "checked",
     "confusion_matrix",
     "describe_resampling",
+    "dimension_metrics",
+    "dimension_scores",
     "ece",
     "events_of",
     "interval",
@@ -70,11 +83,14 @@ __all__ = [
     "mean_of",
     "nll",
     "over_seeds",
+    "pearson",
     "per_class_scores",
     "pooled",
     "reliability_bins",
+    "resample_dimensions",
     "resample_speakers",
     "risk_coverage",
+    "rmse",
     "score_speakers",
     "score_timeline",
     "speaker_bootstrap",

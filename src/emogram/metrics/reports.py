@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from emogram.errors import SettingsError
+from emogram.metrics.dimensions import MEAN_CCC, DimensionValues, dimension_metrics, resample_dimensions
 from emogram.metrics.resampling import describe_resampling, interval, mean_of, resample_speakers, speaker_bootstrap
 from emogram.metrics.scores import (
     FloatArray,
@@ -36,6 +38,7 @@ def judge(
     protocol: str,
     abstained: npt.NDArray[np.bool_] | None = None,
     allowed_leaks: Sequence[str] = (),
+    values: DimensionValues | None = None,
     seed: int = 0,
 ) -> Report:
     """Judge a set of predictions.
@@ -43,11 +46,12 @@ def judge(
     Args:
         targets: Class indices, shape (n_clips,).
         probabilities: Shape (n_clips, n_labels).
-        labels: Names of the classes, in order.
+        labels: Names of the classes, in order; none where dimensions only were told.
         clips: The clip of each row; speakers, genders and intensities are taken from it where known.
         protocol: The protocol's name and what must be said with it; what the intervals resample is added.
         abstained: Where the model said "unsure", shape (n_clips,); None where it has no threshold.
         allowed_leaks: Names of the leaks that the reader must know of.
+        values: The dimensions of each clip, and what was said of them; None where none were told.
         seed: Of the bootstrap.
 
     Returns:
@@ -59,6 +63,26 @@ def judge(
     Raises:
         SettingsError: The arrays are empty or do not fit together.
     """
+    speakers = speaker_names(clips)
+    protocol = "; ".join(part for part in (protocol, describe_resampling(speakers)) if part)
+    report = (
+        _judge_classes(targets, probabilities, labels, clips, abstained=abstained, seed=seed)
+        if labels
+        else Report((), {"n_clips": len(clips)}, {}, {}, (), {}, "")
+    )
+    report = replace(report, protocol=protocol, allowed_leaks=tuple(allowed_leaks))
+    return report if values is None else _with_dimensions(report, values, clips, seed=seed)
+
+
+def _judge_classes(
+    targets: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    labels: Sequence[str],
+    clips: Sequence[Clip],
+    *,
+    abstained: npt.NDArray[np.bool_] | None,
+    seed: int,
+) -> Report:
     truth, scores = checked(targets, probabilities)
     if scores.shape[1] != len(labels) or len(clips) != len(truth):
         raise SettingsError(
@@ -67,7 +91,10 @@ def judge(
         )
     counts = confusion_matrix(truth, scores)
     speakers = speaker_names(clips)
-    groups = _per_group(truth, scores, clips, speakers)
+    groups = {
+        kind: {name: _group_scores(truth, scores, places) for name, places in members.items()}
+        for kind, members in _members(clips, speakers).items()
+    }
     metrics = {name: float(value) for name, value in summarise(counts).items()}
     metrics |= {"ece": ece(scores, truth), "nll": nll(scores, truth), "brier": brier(scores, truth)}
     metrics |= {"aurc": risk_coverage(scores, truth).area, "n_clips": len(truth)}
@@ -84,9 +111,34 @@ def judge(
         per_group=groups,
         confusion=tuple(tuple(row) for row in counts.tolist()),
         intervals=speaker_bootstrap(truth, scores, speakers, seed=seed),
-        protocol="; ".join(part for part in (protocol, describe_resampling(speakers)) if part),
-        allowed_leaks=tuple(allowed_leaks),
+        protocol="",
     )
+
+
+def _with_dimensions(report: Report, values: DimensionValues, clips: Sequence[Clip], *, seed: int) -> Report:
+    """Add to a report how well dimensions were told."""
+    if len(values.truth) != len(clips):
+        raise SettingsError(f"{len(values.truth)} rows of dimensions for {len(clips)} clips; expected one for each")
+    speakers = speaker_names(clips)
+    groups = {}
+    for kind, members in _members(clips, speakers).items():
+        known = report.per_group.get(kind, {})
+        groups[kind] = {
+            name: {**known.get(name, {"n_clips": len(places)}), MEAN_CCC: _mean_ccc(values, places)}
+            for name, places in members.items()
+        }
+    (drawn,) = resample_dimensions(values.truth, [values.said], values.names, speakers, seed=seed)
+    return replace(
+        report,
+        metrics={**report.metrics, **dimension_metrics(values)},
+        intervals={**report.intervals, **{name: interval(found) for name, found in drawn.items()}},
+        per_group=groups,
+        dimensions=values.names,
+    )
+
+
+def _mean_ccc(values: DimensionValues, places: Sequence[int]) -> float:
+    return dimension_metrics(values.rows(np.asarray(places, dtype=np.intp)))[MEAN_CCC]
 
 
 def over_seeds(
@@ -95,6 +147,7 @@ def over_seeds(
     probabilities: Sequence[npt.ArrayLike],
     speakers: Sequence[str | None],
     *,
+    values: Sequence[DimensionValues] = (),
     seed: int = 0,
 ) -> SeedSummary:
     """Sum up what several seeds gave on the same clips.
@@ -104,6 +157,7 @@ def over_seeds(
         targets: Class indices, shape (n_clips,).
         probabilities: Of each seed, shape (n_clips, n_labels).
         speakers: The speaker of each clip; None where unknown.
+        values: Of each seed, the dimensions that were told; empty where none were.
         seed: Of the bootstrap.
 
     Returns:
@@ -113,13 +167,16 @@ def over_seeds(
         SettingsError: The arrays are empty or do not fit together.
     """
     shared = [name for name in reports[0].metrics if all(name in report.metrics for report in reports)]
-    values = {name: [report.metrics[name] for report in reports] for name in shared if name != "n_clips"}
-    resampled = resample_speakers(targets, probabilities, speakers, seed=seed)
+    figures = {name: [report.metrics[name] for report in reports] for name in shared if not name.endswith("n_clips")}
+    resampled = [resample_speakers(targets, probabilities, speakers, seed=seed)] if reports[0].labels else []
+    if values:
+        said = [each.said for each in values]
+        resampled.append(resample_dimensions(values[0].truth, said, values[0].names, speakers, seed=seed))
     return SeedSummary(
         n_seeds=len(reports),
-        mean={name: statistics.fmean(found) for name, found in values.items()},
-        std={name: statistics.stdev(found) if len(found) > 1 else 0.0 for name, found in values.items()},
-        intervals={name: interval(mean_of(resampled, name)) for name in resampled[0]},
+        mean={name: statistics.fmean(found) for name, found in figures.items()},
+        std={name: statistics.stdev(found) if len(found) > 1 else 0.0 for name, found in figures.items()},
+        intervals={name: interval(mean_of(drawn, name)) for drawn in resampled for name in drawn[0]},
     )
 
 
@@ -141,9 +198,8 @@ def speaker_genders(clips: Sequence[Clip]) -> dict[str, str]:
     }
 
 
-def _per_group(
-    targets: IntArray, probabilities: FloatArray, clips: Sequence[Clip], speakers: Sequence[str | None]
-) -> dict[str, dict[str, dict[str, float]]]:
+def _members(clips: Sequence[Clip], speakers: Sequence[str | None]) -> dict[str, dict[str, list[int]]]:
+    """Return group kind -> group -> places of its clips, for the kinds that are known."""
     kinds: dict[str, Sequence[str | None]] = {
         "speaker": speakers,
         "gender": [clip.extra.get("gender") for clip in clips],
@@ -158,8 +214,7 @@ def _per_group(
             if name:
                 members.setdefault(name, []).append(place)
         if members:
-            found = sorted(members, key=_natural)
-            groups[kind] = {name: _group_scores(targets, probabilities, members[name]) for name in found}
+            groups[kind] = {name: members[name] for name in sorted(members, key=_natural)}
     return groups
 
 

@@ -27,6 +27,7 @@ from emogram.plots.comparisons import (
     speaker_scatter,
 )
 from emogram.plots.confidence import draw_reliability, draw_risk_coverage, reliability, risk_coverage
+from emogram.plots.dimensions import dimensions, draw_dimensions, draw_train_val_ccc, train_val_ccc
 from emogram.plots.explanations import draw_explanation, explanation
 from emogram.plots.recordings import draw_timeline, timeline
 from emogram.plots.reports import (
@@ -60,12 +61,14 @@ __all__ = [
     "confusion_matrix",
     "corpus_pairs",
     "differences",
+    "dimensions",
     "draw_before_after",
     "draw_class_balance",
     "draw_conditions",
     "draw_confusion_matrix",
     "draw_corpus_pairs",
     "draw_differences",
+    "draw_dimensions",
     "draw_explanation",
     "draw_loss",
     "draw_per_class_accuracy",
@@ -77,6 +80,7 @@ __all__ = [
     "draw_spectrogram_sheet",
     "draw_timeline",
     "draw_train_val_accuracy",
+    "draw_train_val_ccc",
     "explanation",
     "loss",
     "per_class_accuracy",
@@ -90,4 +94,5 @@ __all__ = [
     "text_colour",
     "timeline",
     "train_val_accuracy",
+    "train_val_ccc",
 ]

@@ -148,11 +148,15 @@ def draw_prediction(
     answer = (
         f"unsure (most likely {prediction.label}, {sure})" if prediction.abstained else f"{prediction.label}, {sure}"
     )
+    told = ", ".join(f"{name} {value:.3g}" for name, value in (prediction.dimensions or {}).items())
+    if not prediction.scores:
+        figure = new_figure(6.4, 3.2, told, title)
+        _draw_heard(figure, figure.add_subplot(), spectrogram, config)
+        return figure
+    answer += f"; {told}" if told else ""
     figure = new_figure(8.4, max(3.2, 0.26 * len(prediction.scores) + 1.3), answer, title)
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.9 if spectrogram.ndim == 2 else 1.1, 1.0]})
-    image = _show_spectrogram(left, spectrogram, config)
-    if spectrogram.ndim == 2:
-        _decibel_bar(figure, image, [left])
+    _draw_heard(figure, left, spectrogram, config)
     labels, scores = list(prediction.scores), list(prediction.scores.values())
     chosen = GREY if prediction.abstained else VERMILION
     colours = [chosen if label == prediction.label else BLUE for label in labels]
@@ -169,6 +173,12 @@ def draw_prediction(
     style_axes(right, grid="x")
     right.tick_params(axis="y", length=0)
     return figure
+
+
+def _draw_heard(figure: Figure, axes: Axes, spectrogram: npt.NDArray[Any], config: SpectrogramConfig | None) -> None:
+    image = _show_spectrogram(axes, spectrogram, config)
+    if spectrogram.ndim == 2:
+        _decibel_bar(figure, image, [axes])
 
 
 def _show_spectrogram(axes: Axes, array: npt.NDArray[Any], config: SpectrogramConfig | None) -> Any:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from emogram.overview import N_SCORE_COLUMNS, Overview, overview, scores_over_time
+from emogram.overview import N_SCORE_COLUMNS, Overview, dimension_over_time, overview, scores_over_time
 from emogram.plots.style import (
+    BLUE,
     GREY,
     INK,
     PALE,
@@ -38,7 +39,7 @@ RANGE_DB = 70.0  # of the spectrogram, below the loudest
 MAX_CHANNELS = 4  # drawn; more would make a poster
 WIDTH = 10.0  # inches
 
-_WAVE, _SPECTROGRAM, _STACK, _STRIP = 0.55, 1.25, 1.2, 0.3  # heights in inches
+_WAVE, _SPECTROGRAM, _DIMENSION, _STACK, _STRIP = 0.55, 1.25, 0.8, 1.2, 0.3  # heights in inches
 
 
 def timeline(timeline: Timeline, recording: Path, path: Path, *, title: str) -> None:
@@ -63,17 +64,24 @@ def draw_timeline(timeline: Timeline, recording: Path, *, title: str) -> Figure:
     speakers = {channel: _speakers(timeline, channel) for channel in channels}
     heights = [_SPECTROGRAM]
     for channel in channels:
-        heights += [_WAVE, _STACK, *[_STRIP] * len(speakers[channel])]
+        heights += [_WAVE, *[_DIMENSION] * len(timeline.windows.dimensions)]
+        heights += [_STACK, *[_STRIP] * len(speakers[channel])] if timeline.windows.labels else []
     left_out = f" The first {MAX_CHANNELS} of {len(apart)} channels." if len(apart) > MAX_CHANNELS else ""
     figure = new_figure(WIDTH, sum(heights) + 1.1, shorten(title, 90), _subtitle(timeline) + left_out)
     panels = iter(
         figure.subplots(len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     )
     colours = label_colours(timeline.windows.labels)
+    edges = np.linspace(0.0, timeline.duration_s, N_SCORE_COLUMNS + 1)
     _draw_spectrogram(axes := next(panels), sound)
     for channel in channels:
         name = "" if channel < 0 else f"channel {channel}"
-        _draw_waveform(next(panels), sound, channel, name)
+        _draw_waveform(axes := next(panels), sound, channel, name)
+        for dimension in timeline.windows.dimensions:
+            values = dimension_over_time(timeline.windows, dimension, channel, edges)
+            _draw_dimension(axes := next(panels), values, edges, dimension)
+        if not timeline.windows.labels:
+            continue
         _draw_stack(next(panels), timeline, channel, colours)
         for speaker in speakers[channel]:
             chosen = [s for s in timeline.segments if _channel_of(s) == channel and s.speaker == speaker]
@@ -83,7 +91,8 @@ def draw_timeline(timeline: Timeline, recording: Path, *, title: str) -> Figure:
         each.tick_params(labelbottom=each is axes, length=3 if each is axes else 0, axis="x")
         if each is not axes:
             each.set_xlabel("")
-    _add_label_legend(figure, colours)
+    if colours:
+        _add_label_legend(figure, colours)
     return figure
 
 
@@ -93,7 +102,8 @@ def _subtitle(timeline: Timeline) -> str:
         return f"{partial}{length_text(timeline.duration_s)}, no segments"
     summary = timeline.summary
     shares = sorted(((share, label) for label, share in summary["shares"].items() if share > 0), reverse=True)
-    parts = ", ".join(f"{label} {100 * share:.0f} %" for share, label in shares)
+    means = [f"mean {name} {value:.3g}" for name, value in summary.get("dimensions", {}).items()]
+    parts = ", ".join([*(f"{label} {100 * share:.0f} %" for share, label in shares), *means])
     spoken = f"{length_text(summary['speech_s'])} of speech in {length_text(timeline.duration_s)}"
     return f"{partial}{spoken}; of it {parts}"
 
@@ -130,6 +140,16 @@ def _draw_waveform(axes: Axes, sound: Overview, channel: int, name: str) -> None
     rms = np.sqrt(np.mean(np.square(sound.rms[chosen]), axis=0))
     draw_envelope(axes, sound.edges_s, low, high, rms)
     axes.set_ylabel(name or "waveform", size=SMALL_SIZE)
+
+
+def _draw_dimension(axes: Axes, values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64], name: str) -> None:
+    """Draw the mean of a dimension over each moment as a line; nothing where nobody speaks."""
+    axes.stairs(values, edges, color=BLUE, lw=1.2, baseline=None)
+    axes.set_facecolor("#F2F2F2")
+    axes.set_ylabel(plain(shorten(name, 14)), size=SMALL_SIZE)
+    style_axes(axes, grid=None)
+    axes.tick_params(labelsize=SMALL_SIZE)
+    axes.yaxis.label.set_fontsize(SMALL_SIZE)
 
 
 def _draw_stack(axes: Axes, timeline: Timeline, channel: int, colours: dict[str, str]) -> None:

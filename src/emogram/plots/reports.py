@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from emogram.errors import SettingsError
-from emogram.metrics import FloatArray, speaker_genders
+from emogram.metrics import DimensionValues, FloatArray, speaker_genders
 from emogram.plots.confidence import draw_reliability, draw_risk_coverage
+from emogram.plots.dimensions import draw_dimensions, draw_train_val_ccc
 from emogram.plots.style import (
     BLUE,
     GREY,
@@ -257,6 +258,7 @@ def save_all(
     clips: Sequence[Clip] = (),
     calibrated: npt.ArrayLike | None = None,
     abstained: npt.NDArray[np.bool_] | None = None,
+    values: DimensionValues | None = None,
 ) -> list[Path]:
     """Write every plot that applies into a run's `plots/` folder.
 
@@ -269,29 +271,37 @@ def save_all(
         clips: The clips judged, whose genders colour the plot of speakers.
         calibrated: Probabilities after calibration, where `probabilities` are those before.
         abstained: Where the model says "unsure", shape (n_clips,).
+        values: The dimensions, true and told.
 
     Returns:
         The files written: confusion_matrix.png, per_class_accuracy.png, train_val_accuracy.png, loss.png,
-        reliability.png, risk_coverage.png, per_speaker.png, per_gender.png, per_intensity.png and per_corpus.png, as
-        far as they apply.
+        reliability.png, risk_coverage.png, per_speaker.png, per_gender.png, per_intensity.png, per_corpus.png,
+        dimensions.png and train_val_ccc.png, as far as they apply.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
         OutputError: A file could not be written.
     """
-    figures = {
-        "confusion_matrix": draw_confusion_matrix(report),
-        "per_class_accuracy": draw_per_class_accuracy(report),
-    }
-    if history is not None and len(epochs_of(history)):
-        figures["train_val_accuracy"] = draw_train_val_accuracy(history, title=report.protocol)
-        figures["loss"] = draw_loss(history, title=report.protocol)
-    figures["reliability"] = draw_reliability(targets, probabilities, title=report.protocol, calibrated=calibrated)
-    answers = probabilities if calibrated is None else calibrated
-    figures["risk_coverage"] = draw_risk_coverage(targets, answers, title=report.protocol, abstained=abstained)
-    genders = speaker_genders(clips)
-    for kind in report.per_group:
-        figures[f"per_{kind}"] = draw_per_group(report, kind, genders=genders if kind == "speaker" else None)
+    trained = history if history is not None and len(epochs_of(history)) else None
+    figures: dict[str, Figure] = {}
+    if report.labels:
+        figures["confusion_matrix"] = draw_confusion_matrix(report)
+        figures["per_class_accuracy"] = draw_per_class_accuracy(report)
+    if trained is not None and report.labels:
+        figures["train_val_accuracy"] = draw_train_val_accuracy(trained, title=report.protocol)
+    if trained is not None:
+        figures["loss"] = draw_loss(trained, title=report.protocol)
+    if report.labels:
+        figures["reliability"] = draw_reliability(targets, probabilities, title=report.protocol, calibrated=calibrated)
+        answers = probabilities if calibrated is None else calibrated
+        figures["risk_coverage"] = draw_risk_coverage(targets, answers, title=report.protocol, abstained=abstained)
+        genders = speaker_genders(clips)
+        for kind in report.per_group:
+            figures[f"per_{kind}"] = draw_per_group(report, kind, genders=genders if kind == "speaker" else None)
+    if values is not None:
+        figures["dimensions"] = draw_dimensions(report, values)
+        if trained is not None:
+            figures["train_val_ccc"] = draw_train_val_ccc(trained, title=report.protocol)
     paths = []
     for name, figure in figures.items():
         paths.append(folder / f"{name}.png")

@@ -46,7 +46,7 @@ def draw_train_val_accuracy(history: History, *, title: str) -> Figure:
     """
     figure = new_figure(6.0, 3.9, "Accuracy while training", title)
     axes = figure.add_subplot()
-    _curves(
+    draw_curves(
         axes,
         history,
         {
@@ -63,7 +63,7 @@ def draw_train_val_accuracy(history: History, *, title: str) -> Figure:
     if best is not None:
         column = "val_uar" if _has(history, "val_uar") else "val_accuracy"
         value = _column(history, column)[best]
-        _mark_epoch(axes, epochs_of(history)[best], f"best epoch {epochs_of(history)[best]:g}: {percent(value)}")
+        mark_epoch(axes, epochs_of(history)[best], f"best epoch {epochs_of(history)[best]:g}: {percent(value)}")
         axes.plot(epochs_of(history)[best], value, "o", ms=5, color=INK, zorder=5)
     add_legend(figure, axes)
     return figure
@@ -85,7 +85,7 @@ def draw_loss(history: History, *, title: str) -> Figure:
     figure = new_figure(6.0, 4.6 if with_rate else 3.9, "Loss while training", title)
     if with_rate:
         axes, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3.4, 1.0]})
-        _curves(below, history, {"learning_rate": ("learning rate", GREEN, "-")}, steps=True)
+        draw_curves(below, history, {"learning_rate": ("learning rate", GREEN, "-")}, steps=True)
         rates = _column(history, "learning_rate")
         if np.nanmin(rates) > 0:
             below.set_yscale("log")
@@ -94,11 +94,11 @@ def draw_loss(history: History, *, title: str) -> Figure:
     else:
         axes = figure.add_subplot()
         axes.set_xlabel("epoch")
-    _curves(axes, history, {"loss": ("training loss", GREY, "-"), "val_loss": ("validation loss", BLUE, "-")})
+    draw_curves(axes, history, {"loss": ("training loss", GREY, "-"), "val_loss": ("validation loss", BLUE, "-")})
     axes.set_ylabel("loss")
     best = best_epoch(history)
     if best is not None:
-        _mark_epoch(axes, epochs_of(history)[best], f"best epoch {epochs_of(history)[best]:g}")
+        mark_epoch(axes, epochs_of(history)[best], f"best epoch {epochs_of(history)[best]:g}")
     add_legend(figure, axes)
     return figure
 
@@ -131,7 +131,9 @@ def epochs_of(history: History) -> FloatArray:
     return np.arange(1.0, 1.0 + max((len(column) for column in history.values()), default=0))
 
 
-def _curves(axes: Axes, history: History, columns: Mapping[str, tuple[str, str, str]], *, steps: bool = False) -> None:
+def draw_curves(
+    axes: Axes, history: History, columns: Mapping[str, tuple[str, str, str]], *, steps: bool = False
+) -> None:
     """Draw the columns that are there: name -> (label, colour, line style)."""
     epochs = epochs_of(history)
     if len(epochs) == 0:
@@ -148,5 +150,6 @@ def _curves(axes: Axes, history: History, columns: Mapping[str, tuple[str, str, 
     style_axes(axes, grid="y")
 
 
-def _mark_epoch(axes: Axes, epoch: float, label: str) -> None:
+def mark_epoch(axes: Axes, epoch: float, label: str) -> None:
+    """Draw a line at an epoch."""
     axes.axvline(epoch, color=INK, ls=":", lw=1.2, zorder=1, label=label)

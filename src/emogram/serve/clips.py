@@ -153,7 +153,14 @@ def _one_segment(prediction: Prediction, classifier: Classifier, heard: Answer) 
     none = np.empty(0)
     return Timeline(
         segments=segments,
-        windows=Windows(labels, none, none, none.astype(np.int64), np.empty((0, len(labels)), np.float32)),
+        windows=Windows(
+            labels,
+            none,
+            none,
+            none.astype(np.int64),
+            np.empty((0, len(labels)), np.float32),
+            {name: none.astype(np.float32) for name in classifier.dimensions},
+        ),
         duration_s=duration_s,
         sample_rate=about["sample_rate"],
         channels=about["channels"],

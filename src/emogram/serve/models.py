@@ -8,6 +8,7 @@ from typing import Any
 from emogram.classifier import Classifier
 from emogram.errors import SettingsError
 from emogram.serve.problems import Problem
+from emogram.writers.results import model_dict as result_model_dict
 
 
 class Models:
@@ -28,6 +29,10 @@ class Models:
                 raise SettingsError(f"two models are called {name}; serve one of them")
             if each.info.spectrogram is None:
                 raise SettingsError(f"{each.bundle.folder}: takes pictures made elsewhere; serve a model of sound")
+            if not each.labels:
+                raise SettingsError(
+                    f"{each.bundle.folder}: tells dimensions only; serve a model of classes, or of both"
+                )
             self._by_id[name] = each
 
     def __iter__(self) -> Iterator[Classifier]:
@@ -48,10 +53,4 @@ class Models:
 
 def model_dict(classifier: Classifier) -> dict[str, Any]:
     """Return what a result says of its model."""
-    info = classifier.info
-    return {
-        "id": info.model_id,
-        "sha256": classifier.sha256,
-        "labels": list(info.labels),
-        "calibrated": info.calibrated,
-    }
+    return result_model_dict(classifier.info, classifier.sha256)

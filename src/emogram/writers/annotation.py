@@ -12,7 +12,7 @@ from pathlib import Path
 from emogram.files import write_text, writing
 from emogram.records import Segment, Timeline
 from emogram.writers.source import Source
-from emogram.writers.text import number_text, one_line, to_milliseconds
+from emogram.writers.text import known_text, one_line, to_milliseconds
 
 EMOTION, CONFIDENCE = "emotion", "confidence"  # the tiers of a track
 
@@ -36,13 +36,15 @@ def track_name(segment: Segment) -> str:
 
 
 def segment_text(segment: Segment) -> str:
-    """Return what is written at a segment: its label, or "unsure (label)"."""
+    """Return what is written at a segment: its label, or "unsure (label)"; without labels, its dimensions."""
+    if not segment.prediction.scores:
+        return ", ".join(f"{one_line(name)} {text}" for name, text in _dimension_texts(segment).items())
     label = one_line(segment.prediction.label)
     return f"unsure ({label})" if segment.prediction.abstained else label
 
 
 def write_textgrid(path: Path, timeline: Timeline, source: Source) -> None:
-    """Write a TextGrid for Praat: for each track a tier with the emotions and one with the confidences."""
+    """Write a TextGrid for Praat: for each track a tier with the emotions, one with the confidences, and dimensions."""
     from praatio import textgrid
 
     end_s = to_milliseconds(timeline.duration_s) / 1000
@@ -94,7 +96,8 @@ def write_vtt(path: Path, timeline: Timeline, source: Source) -> None:
     for segment in timeline.segments:
         track = track_name(segment)
         voice = f"<v {_vtt(track)}>" if track else ""
-        text = f"{voice}{_vtt(segment_text(segment))} {100 * segment.prediction.confidence:.0f} %"
+        sure = f" {100 * segment.prediction.confidence:.0f} %" if segment.prediction.scores else ""
+        text = f"{voice}{_vtt(segment_text(segment))}{sure}"
         blocks.append(f"{_clock(segment.start_s)} --> {_clock(segment.end_s)}\n{text}")
     write_text(path, "\n\n".join(blocks) + "\n")
 
@@ -117,8 +120,8 @@ def write_rttm(path: Path, timeline: Timeline, source: Source) -> None:
             f"{(end - start) / 1000:.3f}",
             _word(segment.speaker or "<NA>"),
             "unsure" if segment.prediction.abstained else "<NA>",
-            _word(segment.prediction.label),
-            number_text(float(segment.prediction.confidence)),
+            _word(segment.prediction.label or segment_text(segment)),
+            known_text(float(segment.prediction.confidence)) or "<NA>",
             "<NA>",
         )
         lines.append(" ".join(fields) + "\n")
@@ -126,17 +129,23 @@ def write_rttm(path: Path, timeline: Timeline, source: Source) -> None:
 
 
 def _tiers(timeline: Timeline) -> dict[str, list[tuple[int, int, str]]]:
-    """Return tier -> (start, end, text) in milliseconds; without any segment, the two tiers of one track, empty."""
+    """Return tier -> (start, end, text) in milliseconds; without any segment, the tiers of one track, empty."""
     found = {}
     for track, segments in (tracks(timeline) or {"": []}).items():
         times = [(to_milliseconds(segment.start_s), to_milliseconds(segment.end_s)) for segment in segments]
-        texts = {
-            EMOTION: [segment_text(segment) for segment in segments],
-            CONFIDENCE: [f"{segment.prediction.confidence:.3f}" for segment in segments],
-        }
+        texts: dict[str, list[str]] = {}
+        if not timeline.windows.dimensions or timeline.windows.labels:
+            texts[EMOTION] = [segment_text(segment) for segment in segments]
+            texts[CONFIDENCE] = [f"{segment.prediction.confidence:.3f}" for segment in segments]
+        for name in timeline.windows.dimensions:
+            texts[one_line(name)] = [_dimension_texts(segment)[name] for segment in segments]
         for kind, column in texts.items():
             found[f"{kind} {track}".strip()] = [(*time, text) for time, text in zip(times, column, strict=True)]
     return found
+
+
+def _dimension_texts(segment: Segment) -> dict[str, str]:
+    return {name: f"{value:.3g}" for name, value in (segment.prediction.dimensions or {}).items()}
 
 
 def _word(text: str) -> str:

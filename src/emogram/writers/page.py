@@ -15,7 +15,7 @@ import numpy.typing as npt
 from emogram import __version__, spectrogram
 from emogram.errors import AudioError
 from emogram.files import write_text
-from emogram.overview import N_SCORE_COLUMNS, Overview, overview, scores_over_time
+from emogram.overview import N_SCORE_COLUMNS, Overview, dimension_over_time, overview, scores_over_time
 from emogram.plots.style import TICKS_HZ, label_colours, length_text, text_colour, time_text, time_ticks
 from emogram.records import Segment, Timeline
 from emogram.spectrogram import FloatArray
@@ -77,8 +77,14 @@ def _summary(timeline: Timeline, colours: dict[str, str]) -> Iterator[str]:
     if not timeline.segments:
         yield "<p>No segments: nothing to tell an emotion from was found.</p>"
         return
+    over = f"Over {length_text(summary['speech_s'])} of speech"
+    means = ", ".join(f"{escape(name)} {value:.3g}" for name, value in summary.get("dimensions", {}).items())
+    if means:
+        yield f"<p>{over}, on average: {means}.</p>"
+    if summary["label"] is None:
+        return
     yield (
-        f"<p>Over {length_text(summary['speech_s'])} of speech: <strong>{escape(str(summary['label']))}</strong>, "
+        f"<p>{over}: <strong>{escape(str(summary['label']))}</strong>, "
         f"{_percent(summary['confidence'])}. Shares of the spoken time:</p>"
     )
     shares = {label: share for label, share in summary["shares"].items() if share > 0}
@@ -132,8 +138,11 @@ def _charts(timeline: Timeline, source: Source, colours: dict[str, str]) -> Iter
         of = "" if channel < 0 else f" of channel {channel}"
         if sound is not None:
             yield from _waveform(sound, channel, of)
-        yield from _stack(scores_over_time(timeline.windows, channel, edges), list(colours.items()), of)
-    for name, segments in tracks(timeline).items():
+        for dimension in timeline.windows.dimensions:
+            yield from _line(dimension_over_time(timeline.windows, dimension, channel, edges), dimension, of)
+        if colours:
+            yield from _stack(scores_over_time(timeline.windows, channel, edges), list(colours.items()), of)
+    for name, segments in tracks(timeline).items() if colours else ():
         yield from _strip(segments, timeline.duration_s, f"Segments{f' of {name}' if name else ''}", colours)
     yield '<div class="times" aria-hidden="true">'
     ticks = time_ticks(0.0, timeline.duration_s, most=MAX_TICKS)
@@ -188,6 +197,22 @@ def spectrogram_png(sound: Overview) -> bytes:
     content = io.BytesIO()
     Image.fromarray(pixels).quantize(128).save(content, "PNG", optimize=True)
     return content.getvalue()
+
+
+def _line(values: npt.NDArray[np.float64], name: str, of: str) -> Iterator[str]:
+    """Draw a dimension as a line of steps between its least and its greatest value; nothing where nobody speaks."""
+    there = ~np.isnan(values)
+    low, high = (float(end(values[there])) for end in (np.min, np.max)) if there.any() else (0.0, 0.0)
+    heights = 95.0 - 90.0 * (values - low) / max(high - low, 1e-9)
+    path = "".join(
+        f"M{first} {heights[first]:.1f}" + "".join(f"V{y:.1f}H{first + x}" for y, x in _steps(heights[first:last]))
+        for first, last in _runs(there)
+    )
+    yield f"<h3>{escape(name)}{of}, {low:.3g} to {high:.3g}</h3>"
+    drawn = (
+        f'<path d="{path}" fill="none" stroke="currentColor" stroke-width="1.5" vector-effect="non-scaling-stroke"/>'
+    )
+    yield f'<div class="panel wave">{_svg(len(values), 100, f"{name} over time{of}", drawn)}</div>'
 
 
 def _stack(scores: npt.NDArray[np.float64], labels: Sequence[tuple[str, str]], of: str) -> Iterator[str]:
@@ -247,12 +272,14 @@ def _strip(segments: Sequence[Segment], duration_s: float, title: str, colours: 
 
 def _table(timeline: Timeline, colours: dict[str, str]) -> Iterator[str]:
     told_apart = any(track_name(segment) for segment in timeline.segments)
-    columns = ["start", "end", *(["who"] if told_apart else []), "emotion", "confidence", "next", "speech"]
+    dimensions = {f"dimension {place}": name for place, name in enumerate(timeline.windows.dimensions)}
+    classes = ["emotion", "confidence", "next"] if colours else []
+    columns = ["start", "end", *(["who"] if told_apart else []), *classes, *dimensions, "speech"]
     yield '<div class="table" tabindex="0" role="region" aria-label="Table of segments"><table>'
     count = len(timeline.segments)
     yield f"<caption>{count:,} {'segment' if count == 1 else 'segments'}</caption><thead><tr>"
     for column in columns:
-        yield f'<th scope="col"{_numeric(column)}>{column}</th>'
+        yield f'<th scope="col"{_numeric(column)}>{escape(dimensions.get(column, column))}</th>'
     yield "</tr></thead><tbody>"
     for segment in timeline.segments:
         said = segment.prediction
@@ -262,9 +289,10 @@ def _table(timeline: Timeline, colours: dict[str, str]) -> Iterator[str]:
             "start": time_text(segment.start_s),
             "end": time_text(segment.end_s),
             "who": escape(track_name(segment)),
-            "emotion": _swatch(colours[said.label]) + escape(segment_text(segment)),
-            "confidence": _percent(said.confidence),
+            "emotion": _swatch(colours.get(said.label)) + escape(segment_text(segment)),
+            "confidence": _percent(said.confidence) if said.scores else "",
             "next": after,
+            **{column: f"{(said.dimensions or {})[name]:.3g}" for column, name in dimensions.items()},
             "speech": _percent(segment.speech_ratio),
         }
         row = "".join(f"<td{_numeric(name)}>{cells[name]}</td>" for name in columns)
@@ -273,7 +301,8 @@ def _table(timeline: Timeline, colours: dict[str, str]) -> Iterator[str]:
 
 
 def _numeric(column: str) -> str:
-    return ' class="number"' if column in ("start", "end", "confidence", "speech") else ""
+    numeric = column in ("start", "end", "confidence", "speech") or column.startswith("dimension ")
+    return ' class="number"' if numeric else ""
 
 
 def _legend(texts: dict[str, str], colours: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ from emogram.classifier import Classifier
 from emogram.live import Event, UtteranceStart, WindowScore
 from emogram.records import Prediction, Segment, Timeline
 from emogram.timeline import rate_warnings
-from emogram.writers.text import rounded, to_milliseconds
+from emogram.writers.text import known, rounded, to_milliseconds
 
 RESULT_SCHEMA = "emogram.result/1"
 
@@ -30,7 +30,8 @@ def result_dict(
     """Return one prediction in the schema "emogram.result/1", ready for JSON.
 
     A clip is one segment. Its `channel` is null since channels are averaged; `speech_ratio` is null where nobody
-    measured it. Of a picture, `audio` and the times are null.
+    measured it. Of a picture, `audio` and the times are null. Where a model tells dimensions, segment and summary have
+    "dimensions", name -> value; where it tells nothing else, label and confidence are null and there are no scores.
 
     Args:
         prediction: What the model said.
@@ -53,7 +54,11 @@ def result_dict(
         **_head(path, info, sha256),
         "audio": sound if any(value is not None for value in sound.values()) else None,
         "segments": [segment],
-        "summary": {"label": prediction.label, "confidence": rounded(prediction.confidence)},
+        "summary": {
+            "label": prediction.label or None,
+            "confidence": known(prediction.confidence),
+            **_dimensions_dict(prediction),
+        },
         "warnings": [*prediction.warnings, *warnings],
     }
 
@@ -141,18 +146,37 @@ def event_dict(event: Event) -> dict[str, Any]:
 
 
 def _head(path: str | Path, info: ModelInfo, sha256: str) -> dict[str, Any]:
-    model = {"id": info.model_id, "sha256": sha256, "labels": list(info.labels), "calibrated": info.calibrated}
-    return {"schema": RESULT_SCHEMA, "file": str(path), "model": model}
+    return {"schema": RESULT_SCHEMA, "file": str(path), "model": model_dict(info, sha256)}
+
+
+def model_dict(info: ModelInfo, sha256: str) -> dict[str, Any]:
+    """Return what a result says of its model; "dimensions" is there where it tells some, with their scales."""
+    dimensions = [dimension.to_dict() for dimension in info.dimensions]
+    return {
+        "id": info.model_id,
+        "sha256": sha256,
+        "labels": list(info.labels),
+        **({"dimensions": dimensions} if dimensions else {}),
+        "calibrated": info.calibrated,
+    }
 
 
 def _answer_dict(prediction: Prediction, *, speech_ratio: float | None) -> dict[str, Any]:
     return {
-        "label": prediction.label,
-        "confidence": rounded(prediction.confidence),
+        "label": prediction.label or None,
+        "confidence": known(prediction.confidence),
         "scores": [{"label": label, "score": rounded(score)} for label, score in prediction.scores.items()],
+        **_dimensions_dict(prediction),
         "speech_ratio": None if speech_ratio is None else rounded(speech_ratio),
         "abstained": prediction.abstained,
     }
+
+
+def _dimensions_dict(prediction: Prediction) -> dict[str, dict[str, float]]:
+    """Return "dimensions", name -> value; nothing where the model tells none."""
+    if prediction.dimensions is None:
+        return {}
+    return {"dimensions": {name: rounded(value) for name, value in prediction.dimensions.items()}}
 
 
 def _all_rounded(value: Any) -> Any:

@@ -11,7 +11,7 @@ from emogram.files import json_line, writing
 from emogram.records import Prediction, Segment, Timeline
 from emogram.writers.results import segment_dict
 from emogram.writers.source import Source
-from emogram.writers.text import number_text, rounded, to_milliseconds, write_csv
+from emogram.writers.text import known, number_text, rounded, to_milliseconds, write_csv
 
 if TYPE_CHECKING:
     import pandas
@@ -27,9 +27,9 @@ def write_jsonl(path: Path, timeline: Timeline, source: Source) -> None:
 
 
 def write_timeline_csv(path: Path, timeline: Timeline, source: Source) -> None:
-    """Write `SEGMENT_COLUMNS` and the probability of each label under its name, one row a segment."""
+    """Write `SEGMENT_COLUMNS`, the probability of each label and each dimension, one row a segment."""
     rows = segment_rows(timeline)
-    header = [*SEGMENT_COLUMNS, *timeline.windows.labels]
+    header = segment_columns(timeline)
     write_csv(path, header, ([_cell(name, row[name]) for name in header] for row in rows))
 
 
@@ -42,7 +42,7 @@ def write_parquet(path: Path, timeline: Timeline, source: Source) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    header = [*SEGMENT_COLUMNS, *timeline.windows.labels]
+    header = segment_columns(timeline)
     metadata = {
         "recording": source.name,
         "model": source.model,
@@ -56,7 +56,7 @@ def write_parquet(path: Path, timeline: Timeline, source: Source) -> None:
     rows = segment_rows(timeline)
     table = pyarrow.Table.from_pydict(
         {name: [row[name] for row in rows] for name in header},
-        schema=pyarrow.schema(segment_fields(timeline.windows.labels), metadata=metadata),
+        schema=pyarrow.schema(segment_fields(header[len(SEGMENT_COLUMNS) :]), metadata=metadata),
     )
     with writing(path) as temporary:
         parquet.write_table(table, temporary)
@@ -70,9 +70,9 @@ def to_dataframe(timeline: Timeline, *, windows: bool = False) -> pandas.DataFra
         windows: One row for each scored window, before smoothing, in place of one for each segment.
 
     Returns:
-        Columns of a segment: those of the CSV, `SEGMENT_COLUMNS` and each label's probability. Of a window: "start_s",
-        "end_s", "channel" and each label's probability. `channel` is <NA> where channels are averaged. `attrs` holds
-        "duration_s", "sample_rate", "channels", "partial" and "warnings".
+        Columns of a segment: those of the CSV, `SEGMENT_COLUMNS`, each label's probability and each dimension. Of a
+        window: "start_s", "end_s", "channel", and likewise. `channel` is <NA> where channels are averaged. `attrs`
+        holds "duration_s", "sample_rate", "channels", "partial" and "warnings".
 
     Raises:
         MissingExtraError: pandas is not installed.
@@ -86,24 +86,32 @@ def to_dataframe(timeline: Timeline, *, windows: bool = False) -> pandas.DataFra
     if windows:
         columns: dict[str, Any] = {"start_s": scored.start_s, "end_s": scored.end_s, "channel": scored.channel}
         columns |= {label: scored.scores[:, place] for place, label in enumerate(scored.labels)}
+        columns |= scored.dimensions
         frame = pandas.DataFrame(columns)
         frame["channel"] = frame["channel"].astype("Int64").mask(frame["channel"] < 0)
     else:
-        frame = pandas.DataFrame(segment_rows(timeline), columns=[*SEGMENT_COLUMNS, *scored.labels])
-        numbers = dict.fromkeys(("start_s", "end_s", "confidence", "speech_ratio", *scored.labels), "float64")
+        header = segment_columns(timeline)
+        frame = pandas.DataFrame(segment_rows(timeline), columns=header)
+        told = header[len(SEGMENT_COLUMNS) :]
+        numbers = dict.fromkeys(("start_s", "end_s", "confidence", "speech_ratio", *told), "float64")
         frame = frame.astype(numbers | {"channel": "Int64", "abstained": "bool"})
     about = ("duration_s", "sample_rate", "channels", "partial", "warnings")
     frame.attrs = {name: getattr(timeline, name) for name in about}
     return frame
 
 
+def segment_columns(timeline: Timeline) -> list[str]:
+    """Return `SEGMENT_COLUMNS`, the labels and the dimensions."""
+    return [*SEGMENT_COLUMNS, *timeline.windows.labels, *timeline.windows.dimensions]
+
+
 def segment_rows(timeline: Timeline) -> list[dict[str, Any]]:
-    """Return `SEGMENT_COLUMNS` and the probability of each label, one dict a segment; None where unknown."""
+    """Return `segment_columns`, one dict a segment; None where unknown."""
     return [segment_row(segment) for segment in timeline.segments]
 
 
 def segment_row(segment: Segment) -> dict[str, Any]:
-    """Return `SEGMENT_COLUMNS` and the probability of each label; None where unknown."""
+    """Return `SEGMENT_COLUMNS`, the probability of each label and each dimension; None where unknown."""
     said = segment.prediction
     return {
         "start_s": to_milliseconds(segment.start_s) / 1000,
@@ -117,16 +125,16 @@ def segment_row(segment: Segment) -> dict[str, Any]:
 def answer_row(said: Prediction, *, speech_ratio: float | None) -> dict[str, Any]:
     """Return the columns of `segment_row` that tell the answer; the ratio is None where nobody measured it."""
     return {
-        "label": said.label,
-        "confidence": rounded(said.confidence),
+        "label": said.label or None,
+        "confidence": known(said.confidence),
         "abstained": said.abstained,
         "speech_ratio": None if speech_ratio is None else rounded(speech_ratio),
-        **{label: rounded(score) for label, score in said.scores.items()},
+        **{name: rounded(number) for name, number in {**said.scores, **(said.dimensions or {})}.items()},
     }
 
 
-def segment_fields(labels: Sequence[str]) -> list[pyarrow.Field]:
-    """Return the names and types of `SEGMENT_COLUMNS` and of each label in Parquet."""
+def segment_fields(told: Sequence[str]) -> list[pyarrow.Field]:
+    """Return the names and types of `SEGMENT_COLUMNS` and of each label and dimension, `told`, in Parquet."""
     import pyarrow
 
     types = {
@@ -135,7 +143,7 @@ def segment_fields(labels: Sequence[str]) -> list[pyarrow.Field]:
         "label": pyarrow.string(),
         "abstained": pyarrow.bool_(),
     }
-    return [pyarrow.field(name, types.get(name, pyarrow.float64())) for name in (*SEGMENT_COLUMNS, *labels)]
+    return [pyarrow.field(name, types.get(name, pyarrow.float64())) for name in (*SEGMENT_COLUMNS, *told)]
 
 
 def _cell(name: str, value: Any) -> str:

@@ -8,10 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from emogram.errors import InputError, SettingsError
 from emogram.files import write_json
 from emogram.records import Clip, ConditionScore, CorpusPair, Difference, Prediction, Report
-from emogram.writers.text import number_text, write_csv
+from emogram.writers.text import known_text, number_text, write_csv
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
@@ -19,18 +22,27 @@ PREDICTIONS_FILE = "predictions.csv"
 PREDICTION_COLUMNS = ("file", "label", "speaker", "corpus", "predicted", "confidence", "abstained")
 TIME_COLUMNS = ("start_s", "end_s")  # where a clip is not a whole file
 EXTRA_COLUMNS = ("gender", "intensity", "fold", "seed")  # of `Clip.extra`, where a clip has them
+TRUE = "_true"  # behind the name of a dimension: what is true, where its name alone is what the model says
 
 
-def write_predictions_csv(path: Path, rows: Iterable[tuple[Clip, Prediction]], *, labels: Sequence[str]) -> None:
+def write_predictions_csv(
+    path: Path,
+    rows: Iterable[tuple[Clip, Prediction]],
+    *,
+    labels: Sequence[str],
+    truth: Mapping[str, npt.NDArray[np.floating]] = types.MappingProxyType({}),
+) -> None:
     """Write clips with what was said of them, one row a clip.
 
     Columns: `PREDICTION_COLUMNS` (`label` is the true one, `predicted` the model's), those of `TIME_COLUMNS` and
-    `EXTRA_COLUMNS` that any clip has a value for, then the probability of each label under its name.
+    `EXTRA_COLUMNS` that any clip has a value for, then the probability of each label under its name, then of each
+    dimension what the model says under its name, and what is true under "arousal_true" and so on.
 
     Args:
         path: The CSV file.
         rows: Clips and predictions.
         labels: The model's labels in order.
+        truth: The model's dimensions in order -> the true number of each clip; NaN where nobody knows.
 
     Raises:
         OutputError: The file cannot be written.
@@ -45,14 +57,20 @@ def write_predictions_csv(path: Path, rows: Iterable[tuple[Clip, Prediction]], *
             clip.speaker or "",
             clip.corpus,
             prediction.label,
-            number_text(prediction.confidence),
+            known_text(prediction.confidence),
             "true" if prediction.abstained else "false",
             *(values[name] for name in columns),
             *(number_text(prediction.scores[label]) for label in labels),
+            *(
+                text
+                for name in truth
+                for text in (number_text((prediction.dimensions or {})[name]), known_text(float(truth[name][place])))
+            ),
         ]
-        for (clip, prediction), values in zip(said, optional, strict=True)
+        for place, ((clip, prediction), values) in enumerate(zip(said, optional, strict=True))
     )
-    write_csv(path, [*PREDICTION_COLUMNS, *columns, *labels], lines)
+    dimensions = [column for name in truth for column in (name, f"{name}{TRUE}")]
+    write_csv(path, [*PREDICTION_COLUMNS, *columns, *labels, *dimensions], lines)
 
 
 def _optional(clip: Clip) -> dict[str, str]:
@@ -99,15 +117,18 @@ def write_differences(path: Path, differences: Iterable[Difference]) -> None:
 def write_groups(path: Path, report: Report) -> None:
     """Write the figures of each speaker, gender, intensity and corpus, one row a group.
 
+    Columns: "kind", "group", "uar" and "accuracy" of classes, "n_clips", and "ccc" of dimensions.
+
     Raises:
         OutputError: The file cannot be written.
     """
+    columns = [*(["uar", "accuracy"] if report.labels else []), "n_clips", *(["ccc"] if report.dimensions else [])]
     lines = (
-        [kind, group, number_text(values["uar"]), number_text(values["accuracy"]), number_text(values["n_clips"])]
+        [kind, group, *(number_text(values[name]) for name in columns)]
         for kind, groups in report.per_group.items()
         for group, values in groups.items()
     )
-    write_csv(path, ["kind", "group", "uar", "accuracy", "n_clips"], lines)
+    write_csv(path, ["kind", "group", *columns], lines)
 
 
 def write_metrics(path: Path, report: Report, *, also: Mapping[str, Any] = types.MappingProxyType({})) -> None:

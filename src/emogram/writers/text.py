@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -26,9 +27,19 @@ def number_text(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
+def known_text(value: float) -> str:
+    """Write a number as `number_text`, and nothing where it is not known (NaN)."""
+    return "" if math.isnan(value) else number_text(value)
+
+
 def rounded(value: float) -> float:
     """Return a number as `number_text` writes it."""
     return float(number_text(value))
+
+
+def known(value: float) -> float | None:
+    """Return a number as `number_text` writes it, and None where it is not known (NaN)."""
+    return None if math.isnan(value) else rounded(value)
 
 
 def to_milliseconds(seconds: float) -> int:

@@ -17,6 +17,7 @@ from emogram.writers.text import rounded, to_milliseconds
 
 TIMELINE = "timeline.json"
 ARRAYS = "windows.npz"
+DIMENSION = "dimension "  # before the name of each in the arrays
 
 
 def keep(folder: Path, timeline: Timeline, *, name: str, classifier: Classifier) -> None:
@@ -32,14 +33,10 @@ def keep(folder: Path, timeline: Timeline, *, name: str, classifier: Classifier)
         OutputError: A file cannot be written.
     """
     windows = timeline.windows
+    arrays: dict[str, Any] = {name: getattr(windows, name) for name in ("start_s", "end_s", "channel", "scores")}
+    arrays |= {f"{DIMENSION}{name}": values for name, values in windows.dimensions.items()}
     with writing(folder / ARRAYS) as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            start_s=windows.start_s,
-            end_s=windows.end_s,
-            channel=windows.channel,
-            scores=windows.scores,
-        )
+        np.savez(file, **arrays)
     model = f"{classifier.info.model_id} {classifier.sha256[:12]}"
     write_text(folder / TIMELINE, json.dumps({"model": model, **_plain(timeline)}) + "\n")
     write_text(folder / WINDOWS, json_line(windows_dict(windows)) + "\n")
@@ -51,7 +48,9 @@ def kept(folder: Path) -> tuple[Timeline, str]:
     """Read what `keep` wrote: the timeline, equal in every number, and the model in words."""
     values = json.loads((folder / TIMELINE).read_text(encoding="utf-8"))
     with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
-        windows = Windows(tuple(values["labels"]), **{name: arrays[name] for name in arrays.files})
+        told = {name: arrays[name] for name in arrays.files}
+        dimensions = {name.removeprefix(DIMENSION): told.pop(name) for name in list(told) if name.startswith(DIMENSION)}
+        windows = Windows(tuple(values["labels"]), **told, dimensions=dimensions)
     timeline = Timeline(
         segments=tuple(_segment(each) for each in values["segments"]),
         windows=windows,
@@ -67,12 +66,14 @@ def kept(folder: Path) -> tuple[Timeline, str]:
 
 def windows_dict(windows: Windows) -> dict[str, Any]:
     """Return the windows ready for JSON; the channel is null where channels are averaged."""
+    dimensions = {name: [rounded(each) for each in values.tolist()] for name, values in windows.dimensions.items()}
     return {
         "labels": list(windows.labels),
         "start_ms": [to_milliseconds(each) for each in windows.start_s.tolist()],
         "end_ms": [to_milliseconds(each) for each in windows.end_s.tolist()],
         "channel": [None if each < 0 else each for each in windows.channel.tolist()],
         "scores": [[rounded(score) for score in row] for row in windows.scores.tolist()],
+        **({"dimensions": dimensions} if dimensions else {}),
     }
 
 
@@ -89,6 +90,7 @@ def _plain(timeline: Timeline) -> dict[str, Any]:
                 "scores": dict(each.prediction.scores),
                 "confidence": each.prediction.confidence,
                 "abstained": each.prediction.abstained,
+                "dimensions": None if each.prediction.dimensions is None else dict(each.prediction.dimensions),
             }
             for each in timeline.segments
         ],
@@ -102,5 +104,11 @@ def _plain(timeline: Timeline) -> dict[str, Any]:
 
 
 def _segment(values: dict[str, Any]) -> Segment:
-    said = Prediction(values["label"], values["scores"], values["confidence"], values["abstained"])
+    said = Prediction(
+        values["label"],
+        values["scores"],
+        values["confidence"],
+        values["abstained"],
+        dimensions=values.get("dimensions"),  # jobs of older versions have none
+    )
     return Segment(values["start_s"], values["end_s"], values["channel"], said, values["speech_ratio"])

@@ -118,7 +118,7 @@ class Session:
     def _choose(self, options: StreamOptions) -> None:
         classifier: Classifier = self._models.named(options.model)
         timeline = TimelineConfig(find_speech=options.find_speech, smooth=options.smooth)
-        self._collector = Collector(classifier.labels)
+        self._collector = Collector(classifier.labels, classifier.dimensions)
         self._timeline = timeline
         self._classifier = classifier
         self._options = options
