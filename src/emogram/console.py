@@ -638,7 +638,7 @@ def _facts(description: Description) -> Iterator[tuple[str, str]]:
         spread = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         yield "speakers", f"{len(counts)}, with {spread} clips each: {_listed(description.by_speaker)}"
     if description.n_without_speaker:
-        yield "speakers", f"unknown of {counted(description.n_without_speaker, 'clip')}"
+        yield "speakers", f"unknown of {counted(description.n_without_speaker, 'clip')}; a column 'speaker' tells them"
     for kind, groups in description.by_group.items():
         yield kind, ", ".join(f"{one_line(name)} {count:,}" for name, count in groups.items())
     if description.duration_s:
@@ -776,7 +776,8 @@ def failures(failed: Sequence[tuple[Clip, str]], *, total: int) -> None:
 def file_lines(files: Sequence[Path], *, words: str) -> None:
     """Say which files were written, on stderr."""
     if files:
-        say(f"{words}: {files[0].parent} ({', '.join(file.name for file in files)})")
+        names = f"{files[0].parent} ({', '.join(file.name for file in files)})"
+        say(f"{words}: {files[0] if len(files) == 1 else names}")
 
 
 def percent(fraction: float) -> str:

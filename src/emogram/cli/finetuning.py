@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from emogram.bundle import SHIPPED
+from emogram.cli.completing import models
 from emogram.cli.entry import PARTLY_FAILED, interrupted_code
 from emogram.cli.options import (
     Also,
@@ -57,6 +58,7 @@ def finetune(
             metavar="MODEL",
             help=f"The model to start from: a model folder, a run folder, `{SHIPPED}`, the model inside the package, "
             "or hf://OWNER/NAME[@REVISION].",
+            autocompletion=models,
         ),
     ] = Path(SHIPPED),
     speakers: Annotated[
