@@ -74,7 +74,7 @@ def _noises(folder: Path, labels: tuple[str, ...], speakers: tuple[str, ...], fi
             path.parent.mkdir(exist_ok=True)
             soundfile.write(path, 0.3 * noise / np.abs(noise).max(), RATE)
             rows.append(f"{path.relative_to(folder)},{label},{speaker}")
-    if "/" in file:  # class folders, whose names do not tell who speaks
+    if "/speaker" in file:  # class folders, whose names do not tell who speaks
         (folder / "metadata.csv").write_text("\n".join(["path,label,speaker", *rows]), encoding="utf-8")
 
 
@@ -104,6 +104,7 @@ _CORPORA = {
     ),
     "CORPUS": (_FOUR, tuple("abcdef"), "{label}/speaker{speaker}_{label}.wav"),
     "OTHER_CORPUS": (_FOUR, tuple("ghijkl"), "{label}/speaker{speaker}_{label}.wav"),
+    "MINE": (_FOUR, tuple("123456"), "{label}/{speaker}.wav"),  # one voice, as far as anybody knows
     "TESS-LIKE": (EMOTIONS, tuple("mnopqrstuv"), "{label}/speaker{speaker}_{label}.wav"),
 }
 _FOLDERS = ("clips/a.wav", "folder/a.wav", "more/a.flac", "calls/anna/1.wav", "calls/anna/2.wav", "calls/ben/1.wav")
