@@ -73,13 +73,14 @@ def _noises(folder: Path, labels: tuple[str, ...], speakers: tuple[str, ...], fi
             path = folder / file.format(label=label, speaker=speaker)
             path.parent.mkdir(exist_ok=True)
             soundfile.write(path, 0.3 * noise / np.abs(noise).max(), RATE)
-            rows.append(f"{path.relative_to(folder)},{label},{speaker}")
-    if "/speaker" in file:  # class folders, whose names do not tell who speaks
-        (folder / "metadata.csv").write_text("\n".join(["path,label,speaker", *rows]), encoding="utf-8")
+            numbers = ",".join(f"{number:.2f}" for number in rng.uniform(1.0, 7.0, 2))
+            rows.append(f"{path.relative_to(folder)},{label},{speaker},{numbers}")
+    if "/" in file:  # class folders, whose names do not tell who speaks
+        (folder / "metadata.csv").write_text("\n".join(["path,label,speaker,arousal,valence", *rows]), encoding="utf-8")
 
 
 def _trained(folder: Path) -> None:
-    """Train a model on a corpus whose speakers are in no other, as runs/A, runs/B, runs/NAME and runs/PRETRAINED."""
+    """Train a model on a corpus whose speakers are in no other, as runs/A, and copy it to the other names."""
     from emogram.train import train
 
     small = {name.removeprefix("EMOGRAM_").lower(): value for name, value in SMALL.items()}
@@ -89,7 +90,7 @@ def _trained(folder: Path) -> None:
     }
     corpus = find_corpus(folder / "TESS-LIKE")
     run = train(corpus, run_config(training), folder / "runs" / "A", workers=1).run
-    for name in ("B", "NAME", "PRETRAINED"):
+    for name in ("B", "NAME", "PRETRAINED", "MINE-finetuned-TIME"):
         shutil.copytree(run, folder / "runs" / name)
 
 
@@ -104,7 +105,7 @@ _CORPORA = {
     ),
     "CORPUS": (_FOUR, tuple("abcdef"), "{label}/speaker{speaker}_{label}.wav"),
     "OTHER_CORPUS": (_FOUR, tuple("ghijkl"), "{label}/speaker{speaker}_{label}.wav"),
-    "MINE": (_FOUR, tuple("123456"), "{label}/{speaker}.wav"),  # one voice, as far as anybody knows
+    "MINE": (_FOUR, tuple("wxyz"), "{label}/speaker{speaker}_{label}.wav"),
     "TESS-LIKE": (EMOTIONS, tuple("mnopqrstuv"), "{label}/speaker{speaker}_{label}.wav"),
 }
 _FOLDERS = ("clips/a.wav", "folder/a.wav", "more/a.flac", "calls/anna/1.wav", "calls/anna/2.wav", "calls/ben/1.wav")

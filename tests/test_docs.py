@@ -7,6 +7,7 @@ that it names (`docs_world`), and its blocks are run in their order, as a reader
 from __future__ import annotations
 
 import configparser
+import csv
 import json
 import os
 import re
@@ -139,6 +140,12 @@ def try_ini(block: Block, shell: Shell, names: dict[str, Any]) -> None:
                 parse_emogram(shlex.split(value)[1:])
 
 
+def try_csv(block: Block, shell: Shell, names: dict[str, Any]) -> None:
+    header, *rows = csv.reader(block.text.splitlines())
+    assert {"path", "label"} & set(header) and rows
+    assert all(len(row) == len(header) for row in rows)
+
+
 def try_nginx(block: Block, shell: Shell, names: dict[str, Any]) -> None:
     assert block.text.count("{") == block.text.count("}") > 0
     bare = [line.split("#")[0].strip() for line in block.text.splitlines()]
@@ -158,6 +165,7 @@ KINDS: dict[str, Callable[[Block, Shell, dict[str, Any]], None]] = {
     "json": try_json,
     "js": try_javascript,
     "sql": try_sql,
+    "csv": try_csv,
     "ini": try_ini,
     "nginx": try_nginx,
     "text": try_text,
@@ -217,7 +225,8 @@ def test_commands_and_options_in_the_text_are_there(page: str) -> None:
             continue
         if words[:1] == ["emogram"] and not set(words) & {"...", "|"}:
             try:
-                parse_emogram(words[1:], whole=False)
+                # A capital letter stands for a number.
+                parse_emogram(["1" if re.fullmatch("[A-Z]", word) else word for word in words[1:]], whole=False)
             except Exception as error:
                 wrong.append(f"{where}: {error}")
         elif text.startswith("--"):

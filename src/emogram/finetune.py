@@ -28,7 +28,8 @@ from emogram.predictions import Predictions
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
 from emogram.splits import make_split, speakers_of
-from emogram.train import is_finished, train
+from emogram.trackers import Trackers
+from emogram.train import ONLY_TENSORBOARD, is_finished, train
 
 BEFORE_FOLDER = "before"
 KEEP_FOLDER = "keep"
@@ -92,6 +93,7 @@ def finetune(
     resume: bool = False,
     cache: Path | None = None,
     workers: int | None = None,
+    trackers: Trackers = ONLY_TENSORBOARD,
     progress: Progress = SILENT,
 ) -> FinetuneResult:
     """Train a model further on a corpus, and judge it before and after on the same held-out clips.
@@ -111,6 +113,7 @@ def finetune(
         resume: Go on with a training that was interrupted.
         cache: Folder that keeps model inputs; None keeps none.
         workers: Number of processes that read clips.
+        trackers: What else is told of the training.
         progress: Is told how far it is.
 
     Raises:
@@ -147,7 +150,16 @@ def finetune(
         warnings += said
     interrupted = False
     if not (resume and is_finished(out, corpus, config)):
-        trained = train(corpus, config, out, resume=resume, cache=cache, workers=workers, progress=progress)
+        trained = train(
+            corpus,
+            config,
+            out,
+            resume=resume,
+            cache=cache,
+            workers=workers,
+            trackers=trackers,
+            progress=progress,
+        )
         interrupted = trained.interrupted
     after = read_run(out, held_out.clips, dataset.labels)
     change = kept = None

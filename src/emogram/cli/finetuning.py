@@ -16,14 +16,19 @@ from emogram.cli.options import (
     CorpusName,
     CorpusPaths,
     Json,
+    Mlflow,
+    MlflowUri,
     NoCache,
     Overwrite,
     Resume,
     RunName,
+    Tensorboard,
+    Wandb,
     Workers,
 )
 from emogram.cli.shared import (
     cache_folder,
+    chosen_trackers,
     failed_dicts,
     find,
     find_all,
@@ -84,11 +89,16 @@ def finetune(
     cache: Cache = None,
     no_cache: NoCache = False,
     workers: Workers = None,
+    tensorboard: Tensorboard = True,
+    mlflow: Mlflow = False,
+    mlflow_uri: MlflowUri = None,
+    wandb: Wandb = False,
     json: Json = False,
 ) -> int:
     """Train a model further, on other labels or on somebody's voice, and tell before and after."""
     named = run_named(out, name, resume=resume, overwrite=overwrite)
     prepare_training("fine-tuning")
+    trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
     from emogram import console
     from emogram.finetune import finetune as train_further
     from emogram.finetune import only_speakers
@@ -107,6 +117,7 @@ def finetune(
         resume=resume,
         cache=cache_folder(cache, no_cache),
         workers=workers,
+        trackers=trackers,
         progress=rich_progress(),
     )
     notes(result.warnings)
