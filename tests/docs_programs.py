@@ -137,6 +137,8 @@ def parse_emogram(arguments: Sequence[str], *, whole: bool = True) -> None:
     while rest and not rest[0].startswith("-") and hasattr(command, "commands"):
         assert rest[0] in command.commands, f"`{name}` has no command '{rest[0]}'"
         command, name, rest = command.commands[rest[0]], f"{name} {rest[0]}", rest[1:]
+    if set(rest) & {"--install-completion", "--show-completion"}:
+        return  # they do what they say as soon as they are parsed, in the home folder of whoever runs this
     try:
         context = command.make_context(name, rest)
     except typer.Exit:  # --help

@@ -83,7 +83,7 @@ def shell(template: Path, service: RunningService, hub: None, tmp_path: Path, mo
     return Shell(folder, tmp_path / "programs", service)
 
 
-OTHERS_OPTIONS = {"--no-deps"}  # of pip
+OTHERS_OPTIONS = {"--no-deps", "--volume"}  # of pip and Docker
 
 
 # ---------------------------------------------------------------- every block, by its language
