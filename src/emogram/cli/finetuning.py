@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from emogram.bundle import SHIPPED
+from emogram.cli.completing import SETTINGS as COMPLETERS
+from emogram.cli.completing import models
 from emogram.cli.entry import PARTLY_FAILED, interrupted_code
 from emogram.cli.options import (
     Also,
@@ -46,7 +48,7 @@ from emogram.settings import takes_settings
 _NOT_HERE = ("init", "protocol", "fold", "judge_on")
 
 
-@takes_settings("augment", "train", "split", leave_out=_NOT_HERE, base=FINETUNE)
+@takes_settings("augment", "train", "split", leave_out=_NOT_HERE, base=FINETUNE, complete=COMPLETERS)
 def finetune(
     corpora: CorpusPaths,
     config: RunConfig,
@@ -57,6 +59,7 @@ def finetune(
             metavar="MODEL",
             help=f"The model to start from: a model folder, a run folder, `{SHIPPED}`, the model inside the package, "
             "or hf://OWNER/NAME[@REVISION].",
+            autocompletion=models,
         ),
     ] = Path(SHIPPED),
     speakers: Annotated[
