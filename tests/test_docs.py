@@ -157,6 +157,8 @@ def try_text(block: Block, shell: Shell, names: dict[str, Any]) -> None:
     assert not commands, f"commands in a block that is not said to have any: {commands}"
 
 
+LONG_PAGES = ("README.md", "docs/tutorial.md", "docs/training.md")  # train again and again
+
 KINDS: dict[str, Callable[[Block, Shell, dict[str, Any]], None]] = {
     "sh": try_commands,
     "console": try_commands,
@@ -184,7 +186,10 @@ def try_block(block: Block, shell: Shell, names: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.long) if page in LONG_PAGES else page for page in PAGES if blocks(page)],
+)
 def test_every_block_of_a_page_runs(page: str, shell: Shell) -> None:
     names: dict[str, Any] = {"emogram": emogram}
     for block in blocks(page):

@@ -373,6 +373,13 @@ def test_a_report_tells_how_many_are_unsure_and_how_often_the_other_answers_are_
         assert "unsure_share" not in report.metrics
 
 
+def test_the_calibration_error_of_clips_without_speakers_spreads_as_that_of_clips_drawn_one_by_one():
+    targets, answers = random_answers(120)
+    alone = [f"clip {number}" for number in range(120)]
+    spread = [metrics.resample_speakers(targets, [answers], each)[0]["ece"].std() for each in ([None] * 120, alone)]
+    assert spread[0] == pytest.approx(spread[1], rel=0.1)
+
+
 def test_groups_by_intensity_and_one_gender_alone_has_no_gap():
     targets, predicted = [0, 0, 1, 1], [0, 1, 1, 1]
     clips = [

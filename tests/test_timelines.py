@@ -212,6 +212,38 @@ def test_speakers_add_up_to_the_whole(seed):
     assert twice.spoken_s == pytest.approx(2 * together.spoken_s)
 
 
+def test_each_speaker_has_its_own_hits_and_the_unknown_one_too():
+    truth = [stretch(0, 10, "angry", "A"), stretch(11, 20, "calm", None), stretch(21, 30, "angry", "A")]
+    answer = [stretch(0.1, 10, "angry"), stretch(11.2, 20, "happy", unsure=True), stretch(21.1, 30, "angry")]
+    scores = score_speakers(truth, answer, LABELS)
+    assert list(scores) == ["", "A"]
+    known, unknown = scores["A"], scores[""]
+    np.testing.assert_allclose(known.boundary_errors_s, [0.1, 0.1])
+    np.testing.assert_allclose(unknown.boundary_errors_s, [0.2])
+    assert (known.onset_hits, known.overlap_hits, known.n_true, known.n_answered, known.boundaries_false) == (
+        2, 2, 2, 2, 0,
+    )  # fmt: skip
+    assert (unknown.onset_hits, unknown.overlap_hits, unknown.n_true, unknown.n_answered) == (0, 0, 1, 1)
+    assert known.labels == unknown.labels == pooled([known, unknown]).labels == LABELS
+    assert unknown.unsure_share == pytest.approx(8.8 / 9.0)
+
+
+def test_what_counts_as_found_counts_up_to_its_limit_and_not_beyond():
+    truth = [stretch(0, 4, "calm")]
+    for late_s, found in ((0.5, 1), (0.501, 0)):
+        scores = score_timeline(truth, [stretch(late_s, 4, "calm")], LABELS, rules=TimelineRules(collar_s=0.5))
+        assert scores.onset_hits == found
+    for end_s, found in ((2, 1), (1.99, 0)):
+        scores = score_timeline(truth, [stretch(0, end_s, "calm")], LABELS, rules=TimelineRules(overlap=0.5))
+        assert scores.overlap_hits == found
+    for late_s, found in ((1.0, 1), (1.001, 0)):
+        scores = score_timeline(truth, [stretch(late_s, 4, "calm")], LABELS, rules=TimelineRules(window_s=1.0))
+        assert scores.boundaries_found == found
+    assert len(events_of([stretch(0, 1, "calm"), stretch(2, 3, "calm")], 1.0)) == 1
+    apart = score_timeline(truth, [stretch(9, 10, "calm")], LABELS)
+    assert (apart.overlap_hits, apart.missed_share, apart.boundaries_false) == (0, 1.0, 1)
+
+
 def test_a_false_event_counts_for_the_speaker_it_interrupts():
     truth = [stretch(0, 10, "angry", "A"), stretch(11, 20, "calm", "B")]
     answer = [stretch(0, 10, "angry"), stretch(11, 14, "calm"), stretch(14, 16, "happy"), stretch(16, 20, "calm")]
@@ -227,6 +259,10 @@ def test_the_interval_spans_the_speakers():
     low, high = timeline_interval([good, bad], lambda scores: scores.segment_error)
     assert (low, high) == (pytest.approx(0.1), pytest.approx(0.9))
     assert timeline_interval([good], lambda scores: scores.segment_error) == (pytest.approx(0.1), pytest.approx(0.1))
+    some = [good, bad, pooled([good, bad])] * 2
+    first, again, other = (timeline_interval(some, lambda s: s.boundaries_false, seed=seed) for seed in (0, 0, 5))
+    assert first == again == timeline_interval(some, lambda s: s.boundaries_false)
+    assert len(other) == 2
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,10 @@ class Part:
 
 
 PARTS = {
-    "metrics": Part(("src/emogram/metrics/*",), ("tests/test_metrics.py", "tests/test_timelines.py")),
+    "metrics": Part(
+        ("src/emogram/metrics/*",),
+        ("tests/test_metrics.py", "tests/test_timelines.py", "tests/test_dimension_metrics.py"),
+    ),
     "splits": Part(("src/emogram/splits.py",), ("tests/test_splits.py",)),
     "timeline": Part(
         tuple(f"src/emogram/{name}.py" for name in ("timeline", "smoothing", "windowing", "turns")),

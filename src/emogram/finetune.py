@@ -23,6 +23,7 @@ from emogram.evaluate import input_settings, part_of
 from emogram.files import write_json
 from emogram.judging import PLOTS_FOLDER, clip_probabilities, judge_seeds, read_run
 from emogram.lineage import network_of, refuse_recordings
+from emogram.nearby import unknown
 from emogram.predictions import Predictions
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
@@ -233,10 +234,9 @@ def only_speakers(corpus: Corpus, names: Sequence[str]) -> Corpus:
     """
     free = [clip for clip in corpus.clips if clip.corpus not in corpus.training_only]
     voices = speakers_of(free)
-    missing = [name for name in names if name not in voices]
-    if missing:
-        known = ", ".join(sorted({str(name) for name in voices if name is not None})) or "none"
-        raise SettingsError(f"no clips of the speakers {', '.join(missing)}; the corpus has {known}")
+    for name in names:
+        if name not in voices:
+            raise SettingsError(unknown("speaker", name, sorted({voice for voice in voices if voice is not None})))
     others = [clip for clip in corpus.clips if clip.corpus in corpus.training_only]
     chosen = [clip for clip, name in zip(free, voices, strict=True) if name in names] + others
     return dataclasses.replace(corpus, clips=tuple(chosen), labels=order_labels({str(clip.label) for clip in chosen}))

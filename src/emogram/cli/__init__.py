@@ -8,6 +8,7 @@ line on stderr. Heavy modules are imported inside the commands, so that `--help`
 from __future__ import annotations
 
 from emogram.cli.analysing import analyze, listen
+from emogram.cli.converting import convert_corpus
 from emogram.cli.data import describe_corpus, download_corpus, list_corpora, spectrograms
 from emogram.cli.entry import add_command, app, corpora_app, main, run
 from emogram.cli.explaining import explain
@@ -54,3 +55,4 @@ for _command in (
 add_command(corpora_app, describe_corpus, "describe")
 add_command(corpora_app, list_corpora, "list")
 add_command(corpora_app, download_corpus, "download")
+add_command(corpora_app, convert_corpus, "convert")

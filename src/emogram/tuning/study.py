@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import math
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,7 +234,9 @@ class Study:
 
         if sum(trial.value is not None for trial in self.trials()) < 2:
             return {}
-        return dict(get_param_importances(self._inner, evaluator=PedAnovaImportanceEvaluator()))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that trials are too few or too alike, which the report says in its words
+            return dict(get_param_importances(self._inner, evaluator=PedAnovaImportanceEvaluator()))
 
     # ------------------------------------------------------------ within
 
