@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from emogram.bundle import SHIPPED
+from emogram.cli.completing import SETTINGS as COMPLETERS
 from emogram.cli.completing import models
 from emogram.cli.entry import PARTLY_FAILED, interrupted_code
 from emogram.cli.options import (
@@ -47,7 +48,7 @@ from emogram.settings import takes_settings
 _NOT_HERE = ("init", "protocol", "fold", "judge_on")
 
 
-@takes_settings("augment", "train", "split", leave_out=_NOT_HERE, base=FINETUNE)
+@takes_settings("augment", "train", "split", leave_out=_NOT_HERE, base=FINETUNE, complete=COMPLETERS)
 def finetune(
     corpora: CorpusPaths,
     config: RunConfig,

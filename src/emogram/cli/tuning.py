@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from emogram.cli.completing import SETTINGS as COMPLETERS
 from emogram.cli.entry import PARTLY_FAILED
 from emogram.cli.options import Address, Also, Cache, CorpusName, CorpusPaths, Engine, Json, NoCache, Overwrite
 from emogram.cli.shared import (
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from emogram.tuning import TuningResult
 
 
-@takes_settings("spectrogram", "augment", "network", "train", "split", leave_out=("fold", "judge_on"))
+@takes_settings(
+    "spectrogram", "augment", "network", "train", "split", leave_out=("fold", "judge_on"), complete=COMPLETERS
+)
 def tune(
     corpora: CorpusPaths,
     config: RunConfig,

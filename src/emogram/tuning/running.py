@@ -19,6 +19,7 @@ from emogram.engines import Engine, local
 from emogram.errors import EmogramError, OutputError, SettingsError
 from emogram.files import output_error
 from emogram.lineage import open_lineage
+from emogram.nearby import unknown
 from emogram.network import NETWORKS
 from emogram.progress import SILENT, Progress, Task
 from emogram.records import Clip, Trial
@@ -107,7 +108,7 @@ def tune(
     started = time.monotonic()
     for name, value, known in (("objective", objective, OBJECTIVES), ("pruner", pruner, PRUNERS)):
         if value not in known:
-            raise SettingsError(f"unknown {name} '{value}'; expected one of {', '.join(known)}")
+            raise SettingsError(unknown(name, value, known))
     if config.train.targets != "classes":
         raise SettingsError(f"targets is {config.train.targets}; settings are searched for classes only")
     space = space or read_space()
@@ -162,7 +163,7 @@ def _check_space(space: SearchSpace, config: RunConfig, corpus: Corpus) -> None:
     names = space.dimensions.get("network.network")
     for name in getattr(names, "values", (config.network.network,)):
         if name not in NETWORKS:
-            raise SettingsError(f"unknown network '{name}'; expected one of {', '.join(NETWORKS)}")
+            raise SettingsError(unknown("network", name, NETWORKS))
 
 
 def _read(
