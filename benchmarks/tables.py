@@ -40,7 +40,9 @@ class Table:
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         drawn = [f"![{self.name}]({self.name}.png)"] if self.growths else []
         below = [*self.notes, *([f"Machine: {machine}."] if machine else []), *drawn]
-        return f"```\n{command}\n```\n\n{table}\n" + "".join(f"\n{note}\n" for note in below)
+        return f"<!-- not run: measures -->\n```sh\n{command}\n```\n\n{table}\n" + "".join(
+            f"\n{note}\n" for note in below
+        )
 
 
 def command_line(arguments: Sequence[str]) -> str:

@@ -214,7 +214,9 @@ def test_a_command_names_no_folder_of_this_machine():
 def test_a_table_takes_its_own_place_in_a_page_and_no_other(tmp_path):
     page = tmp_path / "page.md"
     first = Table("first", ("a", "b"), (("1", "2"),), ("Note.",)).markdown("make first")
-    assert first == "```\nmake first\n```\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\nNote.\n"
+    assert (
+        first == "<!-- not run: measures -->\n```sh\nmake first\n```\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\nNote.\n"
+    )
     put_into(page, "first", first)
     put_into(page, "second", "second\n")
     once = page.read_text("utf-8")

@@ -24,6 +24,7 @@ from emogram.evaluate import evaluate_predictions
 from emogram.judging import read_run
 from emogram.protocols import Fold, Protocol
 from emogram.splits import make_split
+from emogram.trackers import NO_TRACKERS
 from emogram.train import train
 from emogram.writers import read_history
 
@@ -267,11 +268,11 @@ def test_an_interrupted_fold_goes_on_and_with_other_settings_begins_anew(
     other = settings.model_copy(update={"train": settings.train.model_copy(update={"epochs": 1})})
     shutil.copytree(fold, tmp_path / "other")
     progress = Listener()
-    jobs.train_whole(voices_corpus, settings, fold, cache=None, progress=progress)
+    jobs.train_whole(voices_corpus, settings, fold, cache=None, trackers=NO_TRACKERS, progress=progress)
     assert "going on after epoch 2 of 3" in progress.lines
     assert len(read_history(fold / "history.csv")["epoch"]) == 3
     progress = Listener()
-    jobs.train_whole(voices_corpus, other, tmp_path / "other", cache=None, progress=progress)
+    jobs.train_whole(voices_corpus, other, tmp_path / "other", cache=None, trackers=NO_TRACKERS, progress=progress)
     assert any("train.epochs was 3 and is 1" in line and "begins anew" in line for line in progress.lines)
     assert len(read_history(tmp_path / "other" / "history.csv")["epoch"]) == 1
 

@@ -26,11 +26,11 @@ def test_the_shipped_model_answers_what_the_doctor_expects():
 
 
 def test_another_answer_of_the_shipped_model_is_noticed(monkeypatch):
-    (sha,) = doctor.KNOWN_ANSWERS
+    ((sha, (label, confidence)),) = doctor.KNOWN_ANSWERS.items()
     monkeypatch.setitem(doctor.KNOWN_ANSWERS, sha, ("calm", 0.5))
     check = doctor._attempt("shipped model", doctor._shipped, "do this")
     assert not check.ok
-    assert "says angry 80.7 % of a voice that is calm 50.0 %" in check.found
+    assert f"says {label} {100 * confidence:.1f} % of a voice that is calm 50.0 %" in check.found
 
 
 def test_extras_are_those_of_the_package_and_their_modules_those_it_asks_for():

@@ -316,8 +316,8 @@ def test_holding_back_needs_a_model_to_start_from(voices_corpus, settings_of, tm
 
 
 def test_speakers_who_are_not_there_are_named_with_those_who_are(new_corpus):
-    with pytest.raises(SettingsError, match="no clips of the speakers me; the corpus has synthetic05, synthetic06"):
-        only_speakers(new_corpus, ["me", "synthetic05"])
+    with pytest.raises(SettingsError, match=r"unknown speaker 'SYNTHETIC5' \(did you mean 'synthetic05'\?\); expected"):
+        only_speakers(new_corpus, ["synthetic06", "SYNTHETIC5"])
 
 
 def test_choosing_a_speaker_leaves_corpora_that_only_train(new_corpus, voices_corpus):

@@ -27,16 +27,16 @@ FLOORS = (
     "remote", "bundle", "card", "hub", "runtime", "export", "lineage", "saved_network", "rebuilt", "pretraining",
     "classifier", "distillation", "windowing", "smoothing", "utterances", "live", "timeline", "listening",
     "explanations", "writers", "predictions", "testing", "onnx_front_end", "litert", "deploy", "archive", "serve",
-    "client", "trackers", "callbacks", "resuming", "judging", "adapted", "train", "evaluate", "robustness", "compare",
-    "jobs", "crossval", "crosscorpus", "changes", "finetune", "ship", "demo", "settings", "versions", "extras",
-    "doctor", "console", "live_view", "cli", "__main__",
+    "client", "versions", "trackers", "callbacks", "resuming", "judging", "adapted", "train", "evaluate",
+    "robustness", "compare", "jobs", "crossval", "crosscorpus", "changes", "finetune", "ship", "demo", "settings",
+    "extras", "doctor", "tuning", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
 KERAS_AT_THE_TOP = {"backend"}
 LOADS_KERAS = {
     "devices", "losses", "heads", "network", "fused", "optimizers", "rebuilt", "pretraining", "batches", "callbacks",
-    "resuming", "train", "jobs", "crossval", "crosscorpus", "changes", "finetune",
+    "resuming", "train", "jobs", "crossval", "crosscorpus", "changes", "finetune", "tuning",
 }  # fmt: skip
 HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa", "ray"}
 

@@ -88,16 +88,17 @@ def test_without_int8_a_file_stays_what_it_computes(bundle_of):
     assert [node.op_type for node in before.node] == [node.op_type for node in after.node]
 
 
-def test_the_model_that_ships_can_be_trained_on(voices_dataset):
-    """Its network answers as its file does, or nearly so where that is in int8 and rounds what it computes as well."""
+def test_the_model_that_ships_can_be_trained_on():
+    """Its network answers as its file does."""
     bundle = open_bundle(SHIPPED)
     assert KERAS_FILE not in bundle.hashes
     classifier, rebuilt = Classifier(bundle), rebuild_network(bundle)
     differences = []
-    for group in voices_dataset.same_length_groups(np.arange(12)):
-        inputs = voices_dataset.inputs(group)
+    _, n_bands, _ = bundle.info.input_shape
+    for n_frames in (40, 96, 250):
+        inputs = {"spectrogram": np.random.default_rng(n_frames).random((4, n_frames, n_bands, 1), dtype=np.float32)}
         differences.append(np.abs(run_network(rebuilt, inputs) - classifier.raw_probabilities(inputs)))
-    assert np.concatenate(differences).mean() < 0.02
+    assert np.concatenate(differences).max() < 1e-4
 
 
 def test_the_file_and_its_network_are_two_roads_to_one_network(tiny_run, tmp_path, voices_dataset):

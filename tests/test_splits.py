@@ -10,7 +10,7 @@ import pytest
 from emogram.config import SplitConfig
 from emogram.errors import CorpusError, SettingsError
 from emogram.protocols import PROTOCOLS, RANDOM_WARNING, Fold, Protocol
-from emogram.splits import CLIP_WARNING, PARTS, describe_split, make_split, speakers_of
+from emogram.splits import CLIP_WARNING, PARTS, SPEAKERS_HINT, describe_split, make_split, speakers_of
 
 ACTORS = [f"{number:02d}" for number in range(1, 25)]
 
@@ -393,7 +393,8 @@ def test_a_random_split_without_doubles_has_the_share_asked_for(make_dataset):
 
 def test_unknown_speakers_throughout_are_parted_at_random(make_dataset):
     dataset = make_dataset([i % 4 for i in range(40)], speakers=[None] * 40)
-    assert make_split(dataset, SplitConfig()).warnings[0] == RANDOM_WARNING
+    assert make_split(dataset, SplitConfig()).warnings[:2] == (RANDOM_WARNING, SPEAKERS_HINT)
+    assert SPEAKERS_HINT not in make_split(dataset, SplitConfig(split="random")).warnings, "that was asked for"
 
 
 def test_the_same_recording_of_two_speakers_on_two_sides_is_refused(make_dataset):

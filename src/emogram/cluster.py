@@ -100,6 +100,7 @@ def map_on_cluster(
     *,
     address: str | None = None,
     workers: int | None = None,
+    ahead: int = AHEAD,
     should_stop: Callable[[], bool] = lambda: False,
     progress: Progress = SILENT,
 ) -> Generator[tuple[int, Result | EmogramError], None, None]:
@@ -113,16 +114,17 @@ def map_on_cluster(
         items: The items, which are looked at only a few ahead of what is being done.
         address: Of the cluster, see `connected`.
         workers: Most items at once; by default as many as the cluster has processors, whenever that changes.
+        ahead: By default so many times as many lie with the cluster, ready; 1 where an item depends on results.
         should_stop: Is asked several times a second; once it says yes, no more is yielded.
         progress: Is told of what is done again.
 
     Yields:
-        The place of an item, and its result or the `EmogramError` that was raised in place of it.
+        The place of an item, and its result or the `EmogramError` that was raised in place of it, or that tells of a
+        worker that was lost `TRIES` times at it.
 
     Raises:
         MissingExtraError: Ray is not installed.
         SettingsError: There is no such cluster.
-        EmogramError: A worker was lost `TRIES` times at the same item.
     """
     with connected(address) as ray:
         # Ray would do again what it lost without telling, and without end where it is a machine that goes.
@@ -136,7 +138,7 @@ def map_on_cluster(
         idle_s = 0.0
         try:
             while not should_stop():
-                most = workers or AHEAD * _processors(ray)
+                most = workers or ahead * _processors(ray)
                 while not exhausted and len(waiting) < most:
                     try:
                         index, item = next(pending)
@@ -158,10 +160,8 @@ def map_on_cluster(
                         raise (error.cause or error) from None
                     except ray.exceptions.RayError as error:
                         if n_tries == TRIES:
-                            raise EmogramError(
-                                f"a worker was lost {TRIES} times at the same piece of work ({_first_line(error)}); "
-                                "what is done stands: see that the cluster has memory enough, and say the same again"
-                            ) from None
+                            yield index, _lost(error)
+                            continue
                         progress.say(f"a worker was lost ({_first_line(error)}); its work is done again")
                         waiting[remote.remote(sent, around, item)] = (index, item, n_tries + 1)
                         continue
@@ -222,6 +222,13 @@ def _perform(function: bytes, around: tuple[str, Mapping[str, str]], item: Any) 
         return pickle.loads(function)(item)
     except EmogramError as error:
         return error
+
+
+def _lost(error: BaseException) -> EmogramError:
+    return EmogramError(
+        f"a worker was lost {TRIES} times at the same piece of work ({_first_line(error)}); what is done stands: see "
+        "that the cluster has memory enough, and say the same again"
+    )
 
 
 def _variables() -> dict[str, str]:

@@ -39,6 +39,7 @@ from emogram.records import (
     SeedSummary,
     Segment,
     Timeline,
+    Trial,
 )
 
 if TYPE_CHECKING:  # an error line must not wait for what these import
@@ -637,7 +638,7 @@ def _facts(description: Description) -> Iterator[tuple[str, str]]:
         spread = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         yield "speakers", f"{len(counts)}, with {spread} clips each: {_listed(description.by_speaker)}"
     if description.n_without_speaker:
-        yield "speakers", f"unknown of {counted(description.n_without_speaker, 'clip')}"
+        yield "speakers", f"unknown of {counted(description.n_without_speaker, 'clip')}; a column 'speaker' tells them"
     for kind, groups in description.by_group.items():
         yield kind, ", ".join(f"{one_line(name)} {count:,}" for name, count in groups.items())
     if description.duration_s:
@@ -713,6 +714,23 @@ def conditions_view(scores: Sequence[ConditionScore], *, title: str, protocol: s
     return Group(Text(title, style="bold"), Text(protocol, style="italic"), Text(), table)
 
 
+def trials_view(trials: Sequence[Trial], *, title: str, protocol: str) -> RenderableType:
+    """Return what some trials of a study came to."""
+    table = _table(("trial", "right"), *((name, "right") for name in ("UAR", "accuracy", "loss", "epochs", "took")), "")
+    for trial in trials:
+        table.add_row(
+            str(trial.number),
+            percent(trial.mean("uar")),
+            percent(trial.mean("accuracy")),
+            f"{trial.mean('loss'):.3f}",
+            str(trial.n_epochs),
+            duration(trial.seconds),
+            Text(_bar_of(trial.mean("uar"), 20)),
+            style="bold" if trial is trials[0] else None,
+        )
+    return Group(Text(title, style="bold"), Text(one_line(protocol), style="italic"), Text(), table)
+
+
 def checks_table(checks: Sequence[Check]) -> Table:
     """Return what the doctor found."""
     table = _table("", "check", "found")
@@ -758,7 +776,8 @@ def failures(failed: Sequence[tuple[Clip, str]], *, total: int) -> None:
 def file_lines(files: Sequence[Path], *, words: str) -> None:
     """Say which files were written, on stderr."""
     if files:
-        say(f"{words}: {files[0].parent} ({', '.join(file.name for file in files)})")
+        names = f"{files[0].parent} ({', '.join(file.name for file in files)})"
+        say(f"{words}: {files[0] if len(files) == 1 else names}")
 
 
 def percent(fraction: float) -> str:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from emogram.cluster import cluster_messages, connected, map_on_cluster
+from emogram.cluster import AHEAD, cluster_messages, connected, map_on_cluster
 from emogram.errors import SettingsError
 from emogram.nearby import unknown
 from emogram.parallel import map_parallel, worker_count
@@ -28,7 +28,7 @@ class Engine(Protocol):
     """Does jobs, and yields the place of each with its result, or the `EmogramError` that it raised."""
 
     def __call__(
-        self, function: Callable[[Progress, Any], Any], todo: Sequence[Any], *, jobs: int | None, progress: Progress
+        self, function: Callable[[Progress, Any], Any], todo: Iterable[Any], *, jobs: int | None, progress: Progress
     ) -> Outcomes:
         """Yield what comes of each job, in any order; see `local`."""
         ...
@@ -57,29 +57,31 @@ def engine_named(name: str, address: str | None = None) -> Engine:
 
 
 def local(
-    function: Callable[[Progress, Any], Any], todo: Sequence[Any], *, jobs: int | None, progress: Progress
+    function: Callable[[Progress, Any], Any], todo: Iterable[Any], *, jobs: int | None, progress: Progress
 ) -> Outcomes:
     """Do jobs in processes of this machine. To be closed, which ends what still runs.
 
     Args:
         function: Does a job, and tells the `Progress` it is given; importable.
-        todo: The jobs.
+        todo: The jobs; those that are no sequence, which may depend on what came of others, are taken one by one as
+            there is room for them.
         jobs: Number of jobs at once; by default one for each processor.
         progress: Is told what each job tells.
     """
     with contextlib.ExitStack() as stack:
-        if worker_count(jobs) == 1 or len(todo) < FEW_JOBS:
+        if worker_count(jobs) == 1 or (isinstance(todo, Sequence) and len(todo) < FEW_JOBS):
             each: Callable[[tuple[int, Any]], Any] = partial(_do, function, progress)
         else:
             manager = stack.enter_context(multiprocessing.get_context("spawn").Manager())
             each = partial(_do, function, stack.enter_context(relaying(progress, manager.Queue())))
-        mapped = map_parallel(each, list(enumerate(todo)), workers=jobs, few=FEW_JOBS, patient=False)
+        numbered = list(enumerate(todo)) if isinstance(todo, Sequence) else enumerate(todo)
+        mapped = map_parallel(each, numbered, workers=jobs, few=FEW_JOBS, patient=False)
         yield from stack.enter_context(contextlib.closing(mapped))
 
 
 def on_ray(
     function: Callable[[Progress, Any], Any],
-    todo: Sequence[Any],
+    todo: Iterable[Any],
     *,
     jobs: int | None,
     progress: Progress,
@@ -99,7 +101,13 @@ def on_ray(
         cluster_messages(ray) as messages,
         relaying(progress, messages) as relay,
         contextlib.closing(
-            map_on_cluster(partial(_do, function, relay), enumerate(todo), workers=jobs, progress=progress)
+            map_on_cluster(
+                partial(_do, function, relay),
+                enumerate(todo),
+                workers=jobs,
+                ahead=AHEAD if isinstance(todo, Sequence) else 1,
+                progress=progress,
+            )
         ) as outcomes,
     ):
         yield from outcomes

@@ -23,11 +23,13 @@ from emogram.evaluate import input_settings, part_of
 from emogram.files import write_json
 from emogram.judging import PLOTS_FOLDER, clip_probabilities, judge_seeds, read_run
 from emogram.lineage import network_of, refuse_recordings
+from emogram.nearby import unknown
 from emogram.predictions import Predictions
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, Report
 from emogram.splits import make_split, speakers_of
-from emogram.train import is_finished, train
+from emogram.trackers import Trackers
+from emogram.train import ONLY_TENSORBOARD, is_finished, train
 
 BEFORE_FOLDER = "before"
 KEEP_FOLDER = "keep"
@@ -91,6 +93,7 @@ def finetune(
     resume: bool = False,
     cache: Path | None = None,
     workers: int | None = None,
+    trackers: Trackers = ONLY_TENSORBOARD,
     progress: Progress = SILENT,
 ) -> FinetuneResult:
     """Train a model further on a corpus, and judge it before and after on the same held-out clips.
@@ -110,6 +113,7 @@ def finetune(
         resume: Go on with a training that was interrupted.
         cache: Folder that keeps model inputs; None keeps none.
         workers: Number of processes that read clips.
+        trackers: What else is told of the training.
         progress: Is told how far it is.
 
     Raises:
@@ -146,7 +150,16 @@ def finetune(
         warnings += said
     interrupted = False
     if not (resume and is_finished(out, corpus, config)):
-        trained = train(corpus, config, out, resume=resume, cache=cache, workers=workers, progress=progress)
+        trained = train(
+            corpus,
+            config,
+            out,
+            resume=resume,
+            cache=cache,
+            workers=workers,
+            trackers=trackers,
+            progress=progress,
+        )
         interrupted = trained.interrupted
     after = read_run(out, held_out.clips, dataset.labels)
     change = kept = None
@@ -221,10 +234,9 @@ def only_speakers(corpus: Corpus, names: Sequence[str]) -> Corpus:
     """
     free = [clip for clip in corpus.clips if clip.corpus not in corpus.training_only]
     voices = speakers_of(free)
-    missing = [name for name in names if name not in voices]
-    if missing:
-        known = ", ".join(sorted({str(name) for name in voices if name is not None})) or "none"
-        raise SettingsError(f"no clips of the speakers {', '.join(missing)}; the corpus has {known}")
+    for name in names:
+        if name not in voices:
+            raise SettingsError(unknown("speaker", name, sorted({voice for voice in voices if voice is not None})))
     others = [clip for clip in corpus.clips if clip.corpus in corpus.training_only]
     chosen = [clip for clip, name in zip(free, voices, strict=True) if name in names] + others
     return dataclasses.replace(corpus, clips=tuple(chosen), labels=order_labels({str(clip.label) for clip in chosen}))

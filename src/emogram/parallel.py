@@ -6,7 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -19,6 +19,7 @@ Result = TypeVar("Result")
 
 # Starting processes costs about as much as this many clips, so fewer are done in this process.
 FEW = 32
+_AHEAD = 4  # items that lie ready for each process
 
 
 def worker_count(workers: int | None = None) -> int:
@@ -40,7 +41,7 @@ def child_environment(**variables: str) -> dict[str, str]:
 
 def map_parallel(
     function: Callable[[Item], Result],
-    items: Sequence[Item],
+    items: Iterable[Item],
     *,
     workers: int | None = None,
     few: int = FEW,
@@ -53,17 +54,20 @@ def map_parallel(
 
     Args:
         function: What to do with each item.
-        items: The items.
+        items: The items. Of those that are no sequence, which may depend on the results before, no more are taken than
+            are worked on at once.
         workers: Number of processes; by default one for each processor.
-        few: Fewer items than this are done in this process.
+        few: A sequence of fewer items than this is done in this process.
         patient: Whether to wait, when the caller stops early, for the items that are being worked on. False for work
             of minutes: its processes are ended.
 
     Raises:
         EmogramError: A worker process was killed.
     """
-    n_workers = min(worker_count(workers), len(items))
-    if n_workers <= 1 or len(items) < few:
+    n_items = len(items) if isinstance(items, Sequence) else None
+    n_workers = worker_count(workers) if n_items is None else min(worker_count(workers), n_items)
+    ahead = 1 if n_items is None else _AHEAD
+    if n_workers <= 1 or (n_items is not None and n_items < few):
         for index, item in enumerate(items):
             yield index, _guarded(function, item)
         return
@@ -77,7 +81,7 @@ def map_parallel(
         pending = iter(enumerate(items))
         exhausted = False
         while waiting or not exhausted:
-            while not exhausted and len(waiting) < 4 * n_workers:
+            while not exhausted and len(waiting) < ahead * n_workers:
                 try:
                     index, item = next(pending)
                 except StopIteration:

@@ -28,6 +28,7 @@ from emogram import spectrogram
 from emogram.audio import load_clip
 from emogram.config import SpectrogramConfig, read_toml
 from emogram.corpora import Corpus
+from emogram.corpora.file_names import class_file_names, encodable
 from emogram.errors import CorpusError, EmogramError, OutputError
 from emogram.files import sha256_of, write_text, writing
 from emogram.parallel import map_parallel
@@ -47,7 +48,6 @@ _HEAD_BYTES = 512  # the text field stands before the pixels
 # On RAVDESS 4 makes pictures 1.5 % larger than 6, Pillow's default, in three quarters of the time, and 10 % smaller
 # than 1; 9 takes four times as long and saves 2 %.
 _COMPRESS_LEVEL = 4
-_FORBIDDEN = str.maketrans(dict.fromkeys('/\\:*?"<>|\0', "_"))
 
 
 @dataclass(frozen=True)
@@ -152,49 +152,8 @@ def read_picture_config(folder: Path) -> SpectrogramConfig | None:
 
 
 def file_names(clips: Sequence[Clip], *, taken: Iterable[str] = ()) -> list[str]:
-    """Return where each clip's picture lies below the folder: `<Label>/<stem>.png`, with forward slashes.
-
-    A clip that is a stretch of its file has its times in the name. Clips of one label and stem get the name of their
-    folder in front; what is still the same, or was taken before, gets a number behind. Case does not tell names apart,
-    since some file systems do not.
-
-    Args:
-        clips: Their order decides who gets which number.
-        taken: Names that are in use.
-    """
-    folders = [_folder_name(clip.label) for clip in clips]
-    stems = [_stem(clip) for clip in clips]
-    crowd = Counter(f"{folder}/{stem}".casefold() for folder, stem in zip(folders, stems, strict=True))
-    used = {name.casefold() for name in taken}
-    names = []
-    for clip, folder, stem in zip(clips, folders, stems, strict=True):
-        if crowd[f"{folder}/{stem}".casefold()] > 1:
-            stem = _encodable(f"{clip.path.parent.name}-{stem}")
-        name, number = f"{folder}/{stem}.png", 1
-        while name.casefold() in used:
-            number += 1
-            name = f"{folder}/{stem}-{number}.png"
-        used.add(name.casefold())
-        names.append(name)
-    return names
-
-
-def _folder_name(label: str | None) -> str:
-    # A label from a manifest may hold anything; a leading dot would hide the folder from every reader.
-    name = (label or "unlabelled").translate(_FORBIDDEN).strip().lstrip(".") or "_"
-    return _encodable(name[0].upper() + name[1:])
-
-
-def _stem(clip: Clip) -> str:
-    if clip.start_s == 0.0 and clip.end_s is None:
-        return _encodable(clip.path.stem)
-    end = "end" if clip.end_s is None else f"{round(1000 * clip.end_s)}"
-    return _encodable(f"{clip.path.stem}-{round(1000 * clip.start_s)}-{end}ms")
-
-
-def _encodable(name: str) -> str:
-    """Replace what is not valid text in the name of a file, which some old archives leave behind."""
-    return name.encode("utf-8", "replace").decode("utf-8")
+    """Return where each clip's picture lies below the folder: `<Label>/<stem>.png`, as `class_file_names` has it."""
+    return class_file_names(clips, [".png"] * len(clips), taken=taken)
 
 
 def _outcomes(
@@ -281,7 +240,7 @@ def _row(name: str, clip: Clip, root: Path, config_hash: str) -> Row:
         "source": source.as_posix(),
         "config_hash": config_hash,
     }
-    return {key: _encodable(value) for key, value in row.items()}
+    return {key: encodable(value) for key, value in row.items()}
 
 
 def _read_metadata(folder: Path) -> dict[str, Row] | None:

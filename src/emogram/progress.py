@@ -27,5 +27,8 @@ class Progress:
     def say(self, line: str) -> None:
         """Pass on one line for the reader: a warning, or a result worth keeping on the screen."""
 
+    def measured(self, name: str, step: int, value: float) -> None:
+        """Pass on a figure of work that goes on, for a program that decides by it: `value` of `name` after `step`."""
+
 
 SILENT = Progress()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -422,3 +423,58 @@ class ConditionScore:
     loss_interval: tuple[float, float]
     accuracy: float
     per_seed: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class FoldFigures:
+    """How good the settings of a trial are on the validation speakers of one fold, at the epoch that is kept.
+
+    Attributes:
+        fold: Its number.
+        epoch: The epoch, from 1.
+        loss: Negative log-likelihood, nats.
+        uar: A fraction.
+        accuracy: A fraction.
+        losses: The loss after each epoch that was trained.
+    """
+
+    fold: int
+    epoch: int
+    loss: float
+    uar: float
+    accuracy: float
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of settings that was tried.
+
+    Attributes:
+        number: From 1, in the order in which they were begun.
+        state: "complete"; "pruned": stopped early; "diverged": its loss became infinite; "refused": its settings
+            contradict one another; "failed"; "running": interrupted, and to be gone on with.
+        value: What the study makes best, the mean over the folds; None unless complete.
+        settings: What was searched: "train.learning_rate" -> value.
+        folds: The figures of each fold, as far as it came.
+        seconds: How long it took.
+        error: Why it was refused or failed.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    settings: Mapping[str, Any]
+    folds: tuple[FoldFigures, ...] = ()
+    seconds: float = 0.0
+    error: str = ""
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs that it was trained for, all folds together."""
+        return sum(len(fold.losses) for fold in self.folds)
+
+    def mean(self, metric: str) -> float:
+        """Return the mean over the folds of "uar", "accuracy" or "loss"; NaN where there is none."""
+        values = [float(getattr(fold, metric)) for fold in self.folds]
+        return sum(values) / len(values) if values else math.nan

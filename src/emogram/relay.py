@@ -52,6 +52,10 @@ class Relay(Progress):
         """Pass on one line."""
         self._messages.put(("say", line))
 
+    def measured(self, name: str, step: int, value: float) -> None:
+        """Pass on a figure."""
+        self._messages.put(("measured", name, step, value))
+
 
 class _RelayedTask(Task):
     EVERY_S = 0.5
@@ -92,6 +96,8 @@ def _pass_on(messages: Messages, progress: Progress) -> None:
             kind, *rest = message
             if kind == "say":
                 progress.say(rest[0])
+            elif kind == "measured":
+                progress.measured(*rest)
             elif kind == "begin":
                 key, total, unit = rest
                 if key in tasks:  # the job died in the middle of it, and is done again

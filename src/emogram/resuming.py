@@ -227,17 +227,22 @@ def refuse_other_settings(run: Path, settings: Mapping[str, Any], config: RunCon
     Raises:
         AnotherTrainingError: They differ; they are named.
     """
-    then, now = flat_settings(_with_defaults(settings)), flat_settings(_plain(config.to_dict()))
-    differing = [
-        f"{name} was {then.get(name, 'not set')} and is {now.get(name, 'not set')}"
-        for name in sorted({*then, *now})
-        if then.get(name) != now.get(name)
-    ]
+    differing = differences(_with_defaults(settings), _plain(config.to_dict()))
     if differing:
         raise AnotherTrainingError(
             f"{run}: was begun with other settings: {'; '.join(differing)}; go on with the same ones, or begin anew "
             "with --overwrite"
         )
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in words which settings, nested by section, were others before than they are now."""
+    before, after = flat_settings(then), flat_settings(now)
+    return [
+        f"{name} was {before.get(name, 'not set')} and is {after.get(name, 'not set')}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
 
 
 def describe_training(

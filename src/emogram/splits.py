@@ -28,6 +28,12 @@ MIN_TRAINING_CLIPS = 3  # of each label, by clip
 PARTS = ("train", "validation", "test")
 
 
+SPEAKERS_HINT = (
+    "who speaks is not known here; a manifest (.csv) with the columns path, label and speaker tells it, and the parts "
+    "are then made by speaker"
+)
+
+
 @dataclass(frozen=True)
 class Split:
     """Three disjoint sets of clips.
@@ -136,7 +142,9 @@ def _part(dataset: Dataset, config: SplitConfig) -> Split:
     if config.train_list or config.validation_list or config.test_list:
         return _by_lists(dataset, config)
     if config.split == "random" or (config.split == "auto" and len(set(speakers_of(dataset.clips))) < 2):
-        return _at_random(dataset, config.validation_share, config.split_seed, f"random split: {RANDOM_WARNING}")
+        split = _at_random(dataset, config.validation_share, config.split_seed, f"random split: {RANDOM_WARNING}")
+        asked_for = config.split == "random" or any(speakers_of(dataset.clips))
+        return split if asked_for else replace(split, warnings=(*split.warnings, SPEAKERS_HINT))
     return _by_speakers(dataset, config)
 
 

@@ -8,7 +8,7 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -71,6 +71,10 @@ CONFIG_FILE = "config.toml"
 NOTHING_BEFORE = Lineage()
 ONLY_TENSORBOARD = Trackers()
 AUTO = "auto"  # in place of the names of hard classes
+
+
+class DivergedError(EmogramError):
+    """The loss became infinite before any epoch was good."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ def train(
         SettingsError: Settings contradict one another or the corpus, or the training that is to go on was begun with
             others.
         OutputError: Something could not be written, the best model so far stands; or another process trains in `out`.
-        EmogramError: The loss became infinite before any epoch was good.
+        DivergedError: The loss became infinite before any epoch was good.
         KeyboardInterrupt: Ctrl-C before there was a model.
     """
     started = time.monotonic()
@@ -268,6 +272,7 @@ def fit(
     scales: Scales = NO_SCALES,
     begun: Checkpoint | None = None,
     lineage: Lineage = NOTHING_BEFORE,
+    also: Sequence[keras.callbacks.Callback] = (),
     following: Following | None = None,
     progress: Progress = SILENT,
 ) -> tuple[History, bool]:
@@ -275,6 +280,7 @@ def fit(
 
     Weights are those of the model to start from, see `pretraining.take_over`; without one they are random. What goes on
     from a checkpoint, `begun`, takes all from there. Dimensions are learnt on the `scales` of a dataset that has them.
+    Callbacks of `also` are told of each epoch with its validation.
 
     Returns:
         The history, and whether Ctrl-C ended it early.
@@ -355,6 +361,7 @@ def fit(
             *hard_class_callbacks(batches, dataset.labels, config),
             record,
             keras.callbacks.TerminateOnNaN(),
+            *also,
         ]
         save = Save(checkpoints, about, batches, callbacks, begun=begun)
         tell = Tell(task, progress, batches=batches, n_clips=n_clips, n_epochs=settings.epochs, keep=keep)
@@ -367,7 +374,7 @@ def fit(
             interrupted = True
             progress.say("stopped by Ctrl-C; the best model so far is being sealed and judged")
     if keep.best_epoch is None:
-        raise EmogramError("the loss became infinite before any epoch was good; lower the learning rate and try again")
+        raise DivergedError("the loss became infinite before any epoch was good; lower the learning rate and try again")
     return record.history, interrupted
 
 

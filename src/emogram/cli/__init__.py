@@ -8,6 +8,7 @@ line on stderr. Heavy modules are imported inside the commands, so that `--help`
 from __future__ import annotations
 
 from emogram.cli.analysing import analyze, listen
+from emogram.cli.converting import convert_corpus
 from emogram.cli.data import describe_corpus, download_corpus, list_corpora, spectrograms
 from emogram.cli.entry import add_command, app, corpora_app, main, run
 from emogram.cli.explaining import explain
@@ -21,6 +22,7 @@ from emogram.cli.serving import serve
 from emogram.cli.sharing import pull, push
 from emogram.cli.shipping import ship
 from emogram.cli.training import crosscorpus, crossval, demo, train
+from emogram.cli.tuning import tune
 
 __all__ = ["app", "main", "run"]
 
@@ -30,6 +32,7 @@ for _command in (
     train,
     crossval,
     crosscorpus,
+    tune,
     finetune,
     evaluate,
     compare,
@@ -52,3 +55,4 @@ for _command in (
 add_command(corpora_app, describe_corpus, "describe")
 add_command(corpora_app, list_corpora, "list")
 add_command(corpora_app, download_corpus, "download")
+add_command(corpora_app, convert_corpus, "convert")

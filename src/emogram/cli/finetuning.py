@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from emogram.bundle import SHIPPED
+from emogram.cli.completing import models
 from emogram.cli.entry import PARTLY_FAILED, interrupted_code
 from emogram.cli.options import (
     Also,
@@ -15,14 +16,19 @@ from emogram.cli.options import (
     CorpusName,
     CorpusPaths,
     Json,
+    Mlflow,
+    MlflowUri,
     NoCache,
     Overwrite,
     Resume,
     RunName,
+    Tensorboard,
+    Wandb,
     Workers,
 )
 from emogram.cli.shared import (
     cache_folder,
+    chosen_trackers,
     failed_dicts,
     find,
     find_all,
@@ -52,6 +58,7 @@ def finetune(
             metavar="MODEL",
             help=f"The model to start from: a model folder, a run folder, `{SHIPPED}`, the model inside the package, "
             "or hf://OWNER/NAME[@REVISION].",
+            autocompletion=models,
         ),
     ] = Path(SHIPPED),
     speakers: Annotated[
@@ -82,11 +89,16 @@ def finetune(
     cache: Cache = None,
     no_cache: NoCache = False,
     workers: Workers = None,
+    tensorboard: Tensorboard = True,
+    mlflow: Mlflow = False,
+    mlflow_uri: MlflowUri = None,
+    wandb: Wandb = False,
     json: Json = False,
 ) -> int:
     """Train a model further, on other labels or on somebody's voice, and tell before and after."""
     named = run_named(out, name, resume=resume, overwrite=overwrite)
     prepare_training("fine-tuning")
+    trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
     from emogram import console
     from emogram.finetune import finetune as train_further
     from emogram.finetune import only_speakers
@@ -105,6 +117,7 @@ def finetune(
         resume=resume,
         cache=cache_folder(cache, no_cache),
         workers=workers,
+        trackers=trackers,
         progress=rich_progress(),
     )
     notes(result.warnings)

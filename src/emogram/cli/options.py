@@ -17,7 +17,7 @@ CorpusPath = Annotated[
     typer.Argument(
         metavar="CORPUS",
         help="Folder of sound or spectrogram pictures with a folder for each emotion, a known corpus (see `emogram "
-        "corpora list`), or a manifest (.csv, .jsonl) with the columns path and label.",
+        "corpora list`), a manifest (.csv, .jsonl) with the columns path and label, or a format of `corpora convert`.",
         show_default=False,
     ),
 ]
@@ -26,7 +26,8 @@ CorpusPaths = Annotated[
     typer.Argument(
         metavar="CORPUS...",
         help="One corpus or several: each a folder of sound or spectrogram pictures with a folder for each emotion, a "
-        "known corpus (see `emogram corpora list`), or a manifest (.csv, .jsonl) with the columns path and label.",
+        "known corpus (see `emogram corpora list`), a manifest (.csv, .jsonl) with the columns path and label, or a "
+        "format of `corpora convert`.",
         show_default=False,
     ),
 ]

@@ -114,6 +114,18 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w.]+", "-", text).strip("-.") or "corpus"
 
 
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    """Return the whole numbers of an option, which stand between commas, each once.
+
+    Raises:
+        SettingsError: It has none, or something else.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words or not all(word.isascii() and word.isdigit() for word in words):
+        raise SettingsError(f"{option} '{text}'; expected whole numbers between commas, such as 0,1,2")
+    return tuple(dict.fromkeys(int(word) for word in words))
+
+
 def names_given(files: Sequence[str]) -> Iterator[str]:
     """Yield names as given, and in place of "-" those that stdin holds."""
     for name in files:

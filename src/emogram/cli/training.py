@@ -41,6 +41,7 @@ from emogram.cli.shared import (
     is_begun,
     new_folder,
     notes,
+    numbers,
     prepare_training,
     print_json,
     rich_progress,
@@ -253,7 +254,7 @@ def crossval(
     from emogram.protocols import find_protocol
 
     find_protocol(protocol)
-    chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
+    chosen = numbers("--seeds", seeds) if seeds is not None else (config.train.seed,)
     prepare_training("cross-validation")
     trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
     found = find_all(corpora, also, corpus_name, unlabelled=config.train.targets == "dimensions")
@@ -327,7 +328,7 @@ def crosscorpus(
         raise SettingsError(
             f"targets is {config.train.targets}; corpora are judged on one another by their labels only"
         )
-    chosen = _numbers(seeds) if seeds is not None else (config.train.seed,)
+    chosen = numbers("--seeds", seeds) if seeds is not None else (config.train.seed,)
     prepare_training("crosscorpus")
     trackers = chosen_trackers(tensorboard, mlflow, mlflow_uri, wandb)
     found = [find(path, None) for path in corpora]
@@ -363,10 +364,3 @@ def crosscorpus(
     console.failures(result.failed, total=sum(len(corpus.clips) for corpus in found))
     console.say(f"results: {result.out} (after {console.duration(result.seconds)})")
     return PARTLY_FAILED if result.failed else 0
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if not words or not all(word.isascii() and word.isdigit() for word in words):
-        raise SettingsError(f"--seeds '{text}'; expected whole numbers between commas, such as 0,1,2")
-    return tuple(dict.fromkeys(int(word) for word in words))

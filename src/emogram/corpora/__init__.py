@@ -8,7 +8,9 @@ from pathlib import Path
 
 from emogram.audio import AUDIO_SUFFIXES
 from emogram.corpora.class_folders import read_class_folders, read_metadata
+from emogram.corpora.convert import Converted, convert
 from emogram.corpora.corpus import Corpus, Naming
+from emogram.corpora.formats import FORMATS, corpus_from_datasets, datasets_from_corpus, recognise
 from emogram.corpora.labels import EMOTIONS, canonical_label, order_labels
 from emogram.corpora.manifest import MANIFEST_SUFFIXES, read_manifest
 from emogram.corpora.named import CORPORA, claimant, named_files, read_named, tables_in
@@ -21,23 +23,29 @@ __all__ = [
     "CORPORA",
     "CORPUS_NAMES",
     "EMOTIONS",
+    "FORMATS",
+    "Converted",
     "Corpus",
     "canonical_label",
+    "convert",
+    "corpus_from_datasets",
+    "datasets_from_corpus",
     "find_corpora",
     "find_corpus",
     "join_corpora",
     "order_labels",
 ]
 
-CORPUS_NAMES = (*CORPORA, "folders", "manifest")
+CORPUS_NAMES = (*CORPORA, "folders", "manifest", *FORMATS)
 """What `find_corpus` takes as `name`."""
 
 
 def find_corpus(path: str | Path, *, name: str | None = None, unlabelled: bool = False) -> Corpus:
     """Find out by looking what a folder or manifest is, and list its clips. No sound or picture is opened.
 
-    A file is a manifest. A folder with a `metadata.csv` that tells the labels of its files is read by it; else it is
-    the corpus of `CORPORA` that at least nine in ten file names belong to; else its folders tell the emotions.
+    A folder or file in one of `FORMATS` is read as that; any other file is a manifest. A folder with a `metadata.csv`
+    that tells the labels of its files is read by it; else it is the corpus of `CORPORA` that at least nine in ten file
+    names belong to; else its folders tell the emotions.
 
     Args:
         path: The folder or manifest.
@@ -52,10 +60,13 @@ def find_corpus(path: str | Path, *, name: str | None = None, unlabelled: bool =
     path = Path(path).expanduser()
     if name is not None and name not in CORPUS_NAMES:
         raise SettingsError(unknown("corpus", name, CORPUS_NAMES))
-    if path.is_file():
-        return _from_file(path, name, unlabelled=unlabelled)
-    if not path.is_dir():
+    if not path.exists():
         raise CorpusError(f"{path}: no such folder or file{beside(path)}; {EXPECTED}")
+    form = recognise(path) if name is None else FORMATS.get(name)
+    if form is not None:
+        return form.read(path, unlabelled)
+    if not path.is_dir():
+        return _from_file(path, name, unlabelled=unlabelled)
     if name == "manifest":
         raise CorpusError(f"{path}: is a folder; expected a manifest, a .csv or .jsonl file")
     found = scan(path)

@@ -12,6 +12,7 @@ from emogram.corpora.corpus import Corpus, Kind, counted, first_names, make_corp
 from emogram.corpora.labels import canonical_label, unify_labels
 from emogram.corpora.manifest import Row, read_rows
 from emogram.corpora.named import claims, clip_by_name, known_licences
+from emogram.corpora.parts import SPLIT, split_in
 from emogram.corpora.scan import Found
 from emogram.errors import CorpusError
 from emogram.records import Clip
@@ -48,7 +49,7 @@ def read_class_folders(found: Found, metadata: Mapping[Path, Row]) -> Corpus:
     Where some folders between the root and a file bear the name of an emotion, labels are those of that level;
     otherwise those of the folder right above the files. For files that `metadata` lists, it is believed instead. The
     speaker comes from `metadata`; from the file's name, where it is that of a known corpus and the emotion agrees; or
-    from a folder such as "Actor_01".
+    from a folder such as "Actor_01". One such as "train" or "test" tells the part (`Clip.extra["split"]`).
 
     Raises:
         CorpusError: Sounds and pictures are mixed, a class folder has no file, or nothing tells the emotion.
@@ -121,13 +122,13 @@ def _from_metadata(path: Path, row: Row, labels: Mapping[str, str], root: Path) 
 
 
 def _from_folder(path: Path, label: str, root: Path) -> Clip:
+    folders = path.relative_to(root).parts[:-1]
+    split = {SPLIT: name} if (name := split_in(folders)) else {}
     named = clip_by_name(path)
     if named is not None and named.label in (label, None):
-        return replace(named, label=label)
-    speakers = [
-        match[1] for folder in path.relative_to(root).parts[:-1] if (match := _SPEAKER_FOLDER.fullmatch(folder))
-    ]
-    return Clip(path, label, speaker=speakers[0] if speakers else None, corpus=root.resolve().name)
+        return replace(named, label=label, extra={**split, **named.extra})
+    speakers = [match[1] for folder in folders if (match := _SPEAKER_FOLDER.fullmatch(folder))]
+    return Clip(path, label, speakers[0] if speakers else None, root.resolve().name, extra=split)
 
 
 def _refuse_other_corpora(found: Found, files: Sequence[Path], metadata: Mapping[Path, Row], level: int | None) -> None:

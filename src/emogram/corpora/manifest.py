@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,13 @@ from emogram.errors import CorpusError
 from emogram.records import Clip
 from emogram.spectrogram import PICTURE_SUFFIXES
 
+# As pandas writes times, and programs that use it: "0 days 00:00:01.500000".
+_CLOCK = re.compile(r"(?:(\d+) days? )?(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+
 MANIFEST_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
 
 # The first that is there is used; any other column goes to `Clip.extra`.
-_COLUMNS = {
+COLUMNS: Mapping[str, Sequence[str]] = {
     "path": ("path", "file", "file_name", "filename", "audio"),
     "label": ("label", "emotion"),
     "speaker": ("speaker", "speaker_id"),
@@ -113,13 +117,20 @@ def read_rows(path: Path, *, needs: Sequence[str] = ("path", "label")) -> list[R
     return rows_of(content, name=str(path), needs=needs)
 
 
-def rows_of(content: bytes, *, name: str, needs: Sequence[str] = ("path", "label")) -> list[Row]:
+def rows_of(
+    content: bytes,
+    *,
+    name: str,
+    needs: Sequence[str] = ("path", "label"),
+    aliases: Mapping[str, Sequence[str]] = COLUMNS,
+) -> list[Row]:
     """Read all lines of what a manifest holds.
 
     Args:
         content: What the file holds.
         name: What the file is called; its suffix tells a table from JSON lines.
         needs: Columns that must be there.
+        aliases: Which columns may stand for each of those of `COLUMNS`, the first that is there is used.
 
     Raises:
         CorpusError: Not readable as UTF-8, CSV or JSON; a column that is needed is missing; a time is no number.
@@ -132,7 +143,7 @@ def rows_of(content: bytes, *, name: str, needs: Sequence[str] = ("path", "label
     # A JSON line may lack what others have; a table has the same columns throughout.
     records = list(lines)
     names = list(dict.fromkeys(name for _, record in records for name in record))
-    columns = {field: next((name for name in aliases if name in names), "") for field, aliases in _COLUMNS.items()}
+    columns = {field: next((each for each in aliases[field] if each in names), "") for field in COLUMNS}
     if not records:
         raise CorpusError(
             f"{name}: no lines in it; expected a line for each clip, with the columns {' and '.join(needs)}"
@@ -140,7 +151,7 @@ def rows_of(content: bytes, *, name: str, needs: Sequence[str] = ("path", "label
     for field in needs:
         if not columns[field]:
             raise CorpusError(
-                f"{name}: no column for the {field}; expected one of {', '.join(_COLUMNS[field])}, found "
+                f"{name}: no column for the {field}; expected one of {', '.join(aliases[field])}, found "
                 f"{', '.join(names) or 'none'}"
             )
     return [_row(name, line, record, columns) for line, record in records]
@@ -165,7 +176,9 @@ def _seconds(path: str, line: int, column: str, text: str) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
-        seconds = math.nan
+        clock = _CLOCK.fullmatch(text)
+        days, hours, minutes = (int(part or 0) for part in clock.groups()[:3]) if clock else (0, 0, 0)
+        seconds = 86400 * days + 3600 * hours + 60 * minutes + float(clock[4]) if clock else math.nan
     if not (math.isfinite(seconds) and seconds >= 0):
         raise CorpusError(f"{path}, line {line}: {column} is {text!r}; expected seconds, a number of at least 0")
     return seconds

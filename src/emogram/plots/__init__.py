@@ -43,6 +43,18 @@ from emogram.plots.reports import (
 )
 from emogram.plots.style import BLUE, GREEN, GREY, GROUP_COLOURS, INK, PALE, PURPLE, VERMILION, text_colour
 from emogram.plots.training import History, best_epoch, draw_loss, draw_train_val_accuracy, loss, train_val_accuracy
+from emogram.plots.tuning import (
+    draw_tuning_curves,
+    draw_tuning_history,
+    draw_tuning_importances,
+    draw_tuning_parallel,
+    draw_tuning_slices,
+    tuning_curves,
+    tuning_history,
+    tuning_importances,
+    tuning_parallel,
+    tuning_slices,
+)
 
 __all__ = [
     "BLUE",
@@ -81,6 +93,11 @@ __all__ = [
     "draw_timeline",
     "draw_train_val_accuracy",
     "draw_train_val_ccc",
+    "draw_tuning_curves",
+    "draw_tuning_history",
+    "draw_tuning_importances",
+    "draw_tuning_parallel",
+    "draw_tuning_slices",
     "explanation",
     "loss",
     "per_class_accuracy",
@@ -95,4 +112,9 @@ __all__ = [
     "timeline",
     "train_val_accuracy",
     "train_val_ccc",
+    "tuning_curves",
+    "tuning_history",
+    "tuning_importances",
+    "tuning_parallel",
+    "tuning_slices",
 ]

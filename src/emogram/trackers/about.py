@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from emogram import __version__
 from emogram.config import RunConfig
 from emogram.dataset import Dataset
+from emogram.versions import commit
 
 NOTES_FOLDER = "trackers"  # in a run folder: which run of a tracker it is, so that --resume goes on with that one
 
@@ -68,9 +67,10 @@ def describe_run(
     out = out.absolute()
     inside = group is not None and out.is_relative_to(group.absolute())
     name = out.relative_to(group.absolute().parent).as_posix() if inside and group is not None else out.name
+    of = commit()
     corpora = sorted({clip.corpus for clip in dataset.clips if clip.corpus})
     tags = {
-        "emogram": code_version(),
+        "emogram": f"{__version__}{f'+{of}' if of else ''}",
         "corpus": ", ".join(corpora) or "unnamed",
         "corpus_hash": dataset.content_hash(np.arange(len(dataset))),
         "seed": str(config.train.seed),
@@ -85,23 +85,3 @@ def describe_run(
         is_resumed=resumed,
         n_done=n_done,
     )
-
-
-def code_version() -> str:
-    """Return the version, and where the package stands in a Git repository, its commit and whether it was changed."""
-    folder = Path(__file__).parents[1]
-    git = shutil.which("git")
-    if git is None:
-        return __version__
-    # An environment may lie in the repository of something else, which then does not know this file.
-    known = _answer(git, folder, "ls-files", "--error-unmatch", "__init__.py")
-    commit = known and _answer(git, folder, "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12")
-    return f"{__version__}+{commit}" if commit else __version__
-
-
-def _answer(git: str, folder: Path, *words: str) -> str:
-    try:
-        done = subprocess.run([git, "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -24,6 +24,8 @@ def tell_examples(
 ) -> None:
     """Draw the first training clip of each label into a folder, and hand the picture to the trackers, if any.
 
+    Without labels it is the first clip alone.
+
     Args:
         following: The trackers.
         batches: What the training is given.
@@ -42,7 +44,7 @@ def tell_examples(
     after, shares = batches.examples(chosen)
     examples = [
         Example(
-            label=dataset.labels[dataset.targets[index]],
+            label=dataset.labels[dataset.targets[index]] if dataset.labels else "",
             name=dataset.clips[index].path.name,
             before=np.asarray(dataset.samples[index].spectrogram, np.float32),
             after=changed,
@@ -61,6 +63,8 @@ def tell_examples(
 def _says(shares: npt.NDArray[np.float32], labels: tuple[str, ...]) -> str:
     """Return what a mixture stands for, the largest share first."""
     order: list[int] = [place for place in np.argsort(-shares, kind="stable").tolist() if shares[place] >= 0.005]
+    if not labels:
+        return ""
     if len(order) == 1:
         return labels[order[0]]
     return ", ".join(f"{labels[place]} {shares[place]:.0%}" for place in order)

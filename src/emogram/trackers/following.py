@@ -19,7 +19,12 @@ from emogram.trackers.mlflow import whole_uri
 from emogram.trackers.tensorboard import TensorBoard
 from emogram.trackers.tracker import Status, Tracker, warn
 
-PICTURES = ("confusion_matrix", "per_class_accuracy", "reliability")  # others draw what trackers draw themselves
+PICTURES = (
+    "confusion_matrix",
+    "per_class_accuracy",
+    "reliability",
+    "dimensions",
+)  # others draw what trackers draw themselves
 BEGIN_S = 120.0  # for a group, which has to be there before its folds; a new SQLite database takes 8 s
 
 

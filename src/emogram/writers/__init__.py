@@ -20,6 +20,7 @@ from emogram.writers.tables import (
     write_history,
     write_metrics,
     write_predictions_csv,
+    write_trials,
 )
 from emogram.writers.timelines import FORMATS, Format, check_format, format_of, save_timeline
 
@@ -52,4 +53,5 @@ __all__ = [
     "write_history",
     "write_metrics",
     "write_predictions_csv",
+    "write_trials",
 ]

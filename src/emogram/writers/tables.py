@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from emogram.errors import InputError, SettingsError
 from emogram.files import write_json
-from emogram.records import Clip, ConditionScore, CorpusPair, Difference, Prediction, Report
+from emogram.records import Clip, ConditionScore, CorpusPair, Difference, Prediction, Report, Trial
 from emogram.writers.text import known_text, number_text, write_csv
 
 METRICS_FILE = "metrics.json"
@@ -155,6 +155,39 @@ def write_conditions(path: Path, scores: Sequence[ConditionScore]) -> None:
         for one in scores
     )
     write_csv(path, header, rows)
+
+
+def write_trials(path: Path, trials: Iterable[Trial], *, settings: Sequence[str]) -> None:
+    """Write the trials of a study, one row a trial; settings are columns under their names, lists between spaces.
+
+    Columns: "trial", "state", "value", "uar", "accuracy", "loss" (means over the folds), "epochs", "seconds", those of
+    `settings`, "uar_fold_0" and so on, "error".
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    rows = list(trials)
+    folds = sorted({fold.fold for trial in rows for fold in trial.folds})
+    metrics = ("uar", "accuracy", "loss")
+    header = ["trial", "state", "value", *metrics, "epochs", "seconds", *settings]
+    lines = (
+        [str(trial.number), trial.state, "" if trial.value is None else number_text(trial.value)]
+        + [number_text(trial.mean(metric)) if trial.folds else "" for metric in metrics]
+        + [str(trial.n_epochs), number_text(trial.seconds)]
+        + [_setting_text(trial.settings.get(name, "")) for name in settings]
+        + [next((number_text(fold.uar) for fold in trial.folds if fold.fold == number), "") for number in folds]
+        + [trial.error]
+        for trial in rows
+    )
+    write_csv(path, [*header, *(f"uar_fold_{number}" for number in folds), "error"], lines)
+
+
+def _setting_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)  # in full, so that a row can be trained again
+    return " ".join(value) if isinstance(value, list | tuple) else str(value)
 
 
 def write_history(path: Path, columns: Mapping[str, Sequence[float]]) -> None:
