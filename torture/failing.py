@@ -142,6 +142,12 @@ def count_sites(arguments: Sequence[str], work: Path, *, prepare: Callable[[], N
     return attempt(arguments, Fail(work, -1, 0), prepare=prepare).n_sites
 
 
+def found(faults: list[str], fault: str) -> None:
+    """Keep a fault, and tell of it at once: a long form takes an hour, and may not come to its end."""
+    faults.append(fault)
+    print(fault, file=sys.stderr, flush=True)
+
+
 def some(n_sites: int, most: int) -> list[int]:
     """Return at most so many sites, evenly over all."""
     return sorted({round(n * (n_sites - 1) / (most - 1)) for n in range(most)})
