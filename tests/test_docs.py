@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,12 @@ def test_every_block_of_a_page_runs(page: str, shell: Shell) -> None:
         try_block(block, shell, names)
 
 
+@pytest.mark.parametrize("page", LONG_PAGES)
+def test_every_block_of_a_long_page_is_at_least_parsed(page: str, shell: Shell) -> None:
+    for block in blocks(page):
+        try_block(replace(block, not_run="long", only=()), shell, {})
+
+
 # ---------------------------------------------------------------- commands and options in the text
 
 
@@ -279,3 +286,10 @@ def test_what_is_wrong_is_noticed(text: str, message: str, shell: Shell) -> None
     with pytest.raises(pytest.fail.Exception, match=re.escape(message)) as failed:
         try_block(block, shell, {"emogram": emogram})
     assert str(failed.value).startswith("page.md:")
+
+
+def test_parsing_installs_no_completion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    parse_emogram(["--install-completion"])
+    assert list(tmp_path.iterdir()) == []
