@@ -35,7 +35,7 @@ from emogram.settings import SETTINGS, resolve
 RECORDER = """#!/bin/bash
 printf '%s\\0' $# "${0##*/}" "$@" >> "$RECORD"
 """
-OTHER_PROGRAMS = ("docker", "git", "node", "npm", "ray", "sbatch", "tensorboard")
+OTHER_PROGRAMS = ("docker", "git", "node", "npm", "ray", "sbatch", "tensorboard", "wandb")
 NEVER_RUN = {"serve": "does not end", "listen": "wants a microphone", "crossval": "trains many times"}
 REAL_PROGRAMS = ("cat", "chmod", "mkdir")
 
