@@ -35,8 +35,13 @@ from emogram.settings import SETTINGS, resolve
 RECORDER = """#!/bin/bash
 printf '%s\\0' $# "${0##*/}" "$@" >> "$RECORD"
 """
-OTHER_PROGRAMS = ("docker", "git", "node", "npm", "ray", "sbatch", "tensorboard")
-NEVER_RUN = {"serve": "does not end", "listen": "wants a microphone", "crossval": "trains many times"}
+OTHER_PROGRAMS = ("docker", "git", "mlflow", "node", "npm", "ray", "sbatch", "tensorboard")
+NEVER_RUN = {
+    "serve": "does not end",
+    "listen": "wants a microphone",
+    "crossval": "trains many times",
+    "--install-completion": "writes into the settings of the shell",
+}
 REAL_PROGRAMS = ("cat", "chmod", "mkdir")
 
 
@@ -133,10 +138,15 @@ def parse_emogram(arguments: Sequence[str], *, whole: bool = True) -> None:
         AssertionError: It would be refused.
     """
     command: Any = typer.main.get_command(cli.app)
+    for parameter in command.params:
+        if parameter.name in ("install_completion", "show_completion"):
+            parameter.callback = None  # which acts while the parser is still at work
     rest, name = list(arguments), "emogram"
     while rest and not rest[0].startswith("-") and hasattr(command, "commands"):
         assert rest[0] in command.commands, f"`{name}` has no command '{rest[0]}'"
         command, name, rest = command.commands[rest[0]], f"{name} {rest[0]}", rest[1:]
+    if set(rest) & {"--install-completion", "--show-completion"}:
+        return  # they do what they say as soon as they are parsed, in the home folder of whoever runs this
     try:
         context = command.make_context(name, rest)
     except typer.Exit:  # --help

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from emogram.client import AsyncClient, Client
 from emogram.config import ServeConfig, run_config
 from emogram.serve.app import create_app
 from emogram.testing import tiny_bundle
+from emogram.tuning.space import read_space
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,7 +84,7 @@ def shell(template: Path, service: RunningService, hub: None, tmp_path: Path, mo
     return Shell(folder, tmp_path / "programs", service)
 
 
-OTHERS_OPTIONS = {"--no-deps"}  # of pip
+OTHERS_OPTIONS = {"--no-deps", "--volume"}  # of pip and Docker
 
 
 # ---------------------------------------------------------------- every block, by its language
@@ -106,7 +108,11 @@ def try_python(block: Block, shell: Shell, names: dict[str, Any]) -> None:
 
 def try_toml(block: Block, shell: Shell, names: dict[str, Any]) -> None:
     values = tomllib.loads(block.text)
-    if all(isinstance(value, dict) for value in values.values()):
+    inner = [inner for value in values.values() if isinstance(value, dict) for inner in value.values()]
+    if any(isinstance(value, dict) for value in inner):  # ranges: what `emogram tune` searches
+        (shell.folder / "my-space.toml").write_text(block.text, encoding="utf-8")
+        read_space(shell.folder / "my-space.toml")
+    elif all(isinstance(value, dict) for value in values.values()):
         run_config(values)
     else:
         ServeConfig.from_dict(values)
@@ -196,6 +202,12 @@ def test_every_block_of_a_page_runs(page: str, shell: Shell) -> None:
         try_block(block, shell, names)
 
 
+@pytest.mark.parametrize("page", LONG_PAGES)
+def test_every_block_of_a_long_page_is_at_least_parsed(page: str, shell: Shell) -> None:
+    for block in blocks(page):
+        try_block(replace(block, not_run="long", only=()), shell, {})
+
+
 # ---------------------------------------------------------------- commands and options in the text
 
 
@@ -274,3 +286,10 @@ def test_what_is_wrong_is_noticed(text: str, message: str, shell: Shell) -> None
     with pytest.raises(pytest.fail.Exception, match=re.escape(message)) as failed:
         try_block(block, shell, {"emogram": emogram})
     assert str(failed.value).startswith("page.md:")
+
+
+def test_parsing_installs_no_completion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    parse_emogram(["--install-completion"])
+    assert list(tmp_path.iterdir()) == []

@@ -133,7 +133,7 @@ def test_models_that_do_not_go_together_are_refused(voices_corpus, tmp_path):
 
 
 def test_unknown_conditions_are_refused(folds, voices_corpus, tmp_path):
-    with pytest.raises(SettingsError, match="unknown condition rain; expected some of babble-20"):
+    with pytest.raises(SettingsError, match=r"unknown condition 'rain' .*; expected one of babble-20"):
         judged(folds, voices_corpus, tmp_path, conditions=("rain",))
 
 

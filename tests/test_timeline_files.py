@@ -369,7 +369,7 @@ def test_formats_are_told_by_their_suffixes():
 
 
 def test_a_format_nobody_knows_is_refused_with_a_guess(tmp_path):
-    with pytest.raises(SettingsError, match="unknown format 'TextGrid'; did you mean textgrid"):
+    with pytest.raises(SettingsError, match=r"unknown format 'TextGrid' \(did you mean 'textgrid'\?\)"):
         save_timeline(tmp_path / "x", CALL, "TextGrid", recording="a.wav")
     with pytest.raises(SettingsError, match=r"the name tells no format; end it in one of \.jsonl"):
         save_timeline(tmp_path / "x.doc", CALL, recording="a.wav")

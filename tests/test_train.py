@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -157,7 +158,9 @@ def test_the_scaler_sees_the_clips_that_train_and_no_others(settings_of, make_da
 
     monkeypatch.setattr(training, "adapt_features", spy)
     monkeypatch.setattr(training, "input_shapes", lambda config: InputShapes(config.input_shape(), 3))
-    monkeypatch.setattr(training, "build_network", lambda *_: keras.Sequential([keras.Input((1,))]))
+    monkeypatch.setattr(
+        training, "build_network", lambda *_, **__: keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    )
     monkeypatch.setattr(training, "faster", lambda network: network)
     split = make_split(dataset, config.split)
     with pytest.raises(SeenError):
@@ -630,7 +633,7 @@ def test_degraded_copies_are_made_of_training_clips_alone(voices_corpus, setting
 
     monkeypatch.setattr("emogram.train.with_degraded_copies", listen)
     monkeypatch.setattr("emogram.train.fit", lambda *_, **__: ({}, False))
-    monkeypatch.setattr("emogram.train.finish", lambda *_, **__: None)
+    monkeypatch.setattr("emogram.train.finish", lambda *_, **__: SimpleNamespace(report=None, plots=()))
     monkeypatch.setattr("emogram.trackers.Following.judged", lambda *_, **__: None)
     train(voices_corpus, settings_of(augment={"degraded_copies": 2}), tmp_path, workers=1)
     assert asked == [(["synthetic01", "synthetic02"], 2)]

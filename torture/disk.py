@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from torture import disk_training
-from torture.failing import Ended, Fail, attempt, count_sites, may_be_left, some
+from torture.failing import Ended, Fail, attempt, count_sites, found, may_be_left, some
 from torture.verdict import Figure, Verdict, equal
 
 SUMMARY = "each write site fails by turns (full, read-only, I/O error): a typed error, and what was there stays"
@@ -45,7 +45,7 @@ def run(*, long: bool, seed: int) -> Verdict:
                 ended = attempt(arguments, failure)
                 tried += 1
                 if reason := _wrong(ended, failure, before, state(work), complete):
-                    faults.append(f"{command}, {failure}: {reason}")
+                    found(faults, f"{command}, {failure}: {reason}")
         trained = disk_training.failures(folder, long=long)
         sites["train"] = trained.n_sites
         faults += trained.faults

@@ -12,7 +12,7 @@ from pathlib import Path
 import tomli_w
 
 from torture import training
-from torture.failing import Fail, attempt, count_sites, may_be_left, some
+from torture.failing import Fail, attempt, count_sites, found, may_be_left, some
 
 # More than any file of such a training, but a checkpoint, has; the kernel lets none grow further.
 SIZES = (0, 100, 1000, 4096, 20_000, 100_000, 1_000_000)
@@ -52,7 +52,7 @@ def failures(folder: Path, *, long: bool) -> Tried:
     begin, go_on = [*command, "--overwrite"], [*command, "--resume"]
 
     work.mkdir()
-    faults = []
+    faults: list[str] = []
     first = attempt([*begin, "--seed", "5", "--epochs", "1"], None, prepare=_save_at_every_step)
     if first.code:
         return Tried(0, 0, [f"train: does not run at all: {first.told[-300:]}"])
@@ -77,13 +77,13 @@ def failures(folder: Path, *, long: bool) -> Tried:
         ended = attempt(begin, failure, prepare=_save_at_every_step)
         if ended.untyped:
             return ended.untyped
-        found = training.files(run)
-        if gone := before.keys() - found.keys() - {SUMS}:
+        after = training.files(run)
+        if gone := before.keys() - after.keys() - {SUMS}:
             return f"lost {sorted(gone)}"
         # A temporary file has another name: it too is told here, unless it could not be removed.
         half = [
             name
-            for name, content in found.items()
+            for name, content in after.items()
             if content != before.get(name)
             and content not in written[name]
             and name != LOCK
@@ -91,8 +91,8 @@ def failures(folder: Path, *, long: bool) -> Tried:
         ]
         if half:
             return f"half a file, or a left one: {half}"
-        if ended.code == 0 and found != wanted:
-            return f"says that all went well, and these are not as they should be: {_differing(found, wanted)}"
+        if ended.code == 0 and after != wanted:
+            return f"says that all went well, and these are not as they should be: {_differing(after, wanted)}"
         again = attempt(go_on if (run / "checkpoints").is_dir() else begin, None, prepare=_save_at_every_step)
         if again.code:
             return f"does not go on: {again.told[-300:]}"
@@ -110,7 +110,7 @@ def failures(folder: Path, *, long: bool) -> Tried:
     for failure in tried:
         _put_back(earlier, work)
         if reason := wrong(failure):
-            faults.append(f"train, {failure}: {reason}")
+            found(faults, f"train, {failure}: {reason}")
     return Tried(n_sites, len(tried), faults)
 
 
@@ -119,8 +119,8 @@ def _put_back(earlier: Path, work: Path) -> None:
     shutil.copytree(earlier, work)
 
 
-def _differing(found: dict[str, bytes], wanted: dict[str, bytes]) -> list[str]:
-    return sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+def _differing(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
+    return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
 
 
 def _save_at_every_step() -> None:

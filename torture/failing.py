@@ -25,8 +25,8 @@ _EVENTS = ("os.rename", "os.mkdir", *_REMOVALS)
 class Fail:
     """An audit hook of Python that lets write sites below a folder fail, and counts them all.
 
-    A site is an opening to write, a renaming, making or removing of a path, or a flush to the disk. On a disk that
-    stays full, files can be removed all the same.
+    A site is an opening to write, a renaming, making or removing of a path, or a flush to the disk. On a full disk
+    files can be removed all the same.
     """
 
     def __init__(self, below: Path, site: int, number: int, *, lasting: bool = False) -> None:
@@ -61,8 +61,9 @@ class Fail:
     def count(self, path: str, *, removes: bool = False) -> None:
         self.seen += 1
         site = self.seen - 1
-        fails_on = self.keeps_from_tidying if removes else self.lasting
-        if site == self.site or (fails_on and site > self.site):
+        if removes and self.number == errno.ENOSPC:
+            return
+        if site == self.site or (self.lasting and site > self.site):
             raise OSError(self.number, os.strerror(self.number), path)
 
     def fsync(self, descriptor: int) -> None:
@@ -140,6 +141,12 @@ def may_be_left(name: str, failure: Fail | int) -> bool:
 def count_sites(arguments: Sequence[str], work: Path, *, prepare: Callable[[], None] = lambda: None) -> int:
     """Return how many write sites a command has."""
     return attempt(arguments, Fail(work, -1, 0), prepare=prepare).n_sites
+
+
+def found(faults: list[str], fault: str) -> None:
+    """Keep a fault, and tell of it at once: a long form takes an hour, and may not come to its end."""
+    faults.append(fault)
+    print(fault, file=sys.stderr, flush=True)
 
 
 def some(n_sites: int, most: int) -> list[int]:

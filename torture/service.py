@@ -31,7 +31,7 @@ def run(*, long: bool, seed: int) -> Verdict:
         with serving("--data", str(folder / "jobs"), "--max-job-mb", "1") as service:
             url = f"http://127.0.0.1:{service.port}"
             found = checked(
-                url, examples=270 if long else 3, seed=seed, job_id=done_job(url, {}), limit_s=3600 if long else 300
+                url, examples=300 if long else 3, seed=seed, job_id=done_job(url, {}), limit_s=3600 if long else 300
             )
         with serving("--data", str(folder / "jobs"), "--max-queue-s", str(QUEUE_S)) as service:
             figures, counts = overrun(service, spoken(folder), folder, seconds=120 if long else 3)

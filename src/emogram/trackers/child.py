@@ -18,6 +18,7 @@ from emogram.trackers.wandb import WandB
 from emogram.watched import Parent
 
 RETRY_S = 30.0
+_MOST_LETTERS = 160  # of what a tracker says of its failure; some print a whole request
 
 
 class Work:
@@ -73,7 +74,7 @@ def _make(tracker: str, about: dict[str, Any], uri: str | None = None) -> Tracke
 def _words(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    return text if len(text) <= 300 else f"{text[:300]}…"
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}…"
 
 
 if __name__ == "__main__":

@@ -54,9 +54,9 @@ class MLflow:
         """Create the run, or go on with the one that is noted in the run folder."""
         # Nothing about the user is to go anywhere but to the store that was named.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        # Seconds in place of minutes until a server that is gone counts as gone.
+        # Seconds in place of minutes until a server that is gone counts as gone; it is tried again in any case.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         if _is_folder(self._uri):  # MLflow asks for this: folders are no longer being improved
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         if self._uri.startswith("sqlite:///"):
