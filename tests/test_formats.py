@@ -20,10 +20,9 @@ import soundfile
 from emogram import cli
 from emogram.audio import decode
 from emogram.corpora import FORMATS, Corpus, convert, corpus_from_datasets, datasets_from_corpus, find_corpus
-from emogram.corpora.formats.lines import NUMBERS
 from emogram.errors import CorpusError, EmogramError, MissingExtraError, OutputError, SettingsError
 from emogram.progress import Progress, Task
-from emogram.records import Clip
+from emogram.records import DIMENSION_NAMES, Clip
 
 # audformat 1.4 on pandas 3.1
 pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame:DeprecationWarning")
@@ -85,7 +84,7 @@ def unparted(corpus: Corpus) -> Corpus:
 def told(clip: Clip) -> tuple[object, ...]:
     """All that is known of a clip, its samples too, but not where it is."""
     samples, rate = decode(clip.path, start_s=clip.start_s, end_s=clip.end_s)
-    extra = {name: float(value) if name in NUMBERS else value for name, value in clip.extra.items()}
+    extra = {name: float(value) if name in DIMENSION_NAMES else value for name, value in clip.extra.items()}
     return (samples.tobytes(), rate, clip.label, clip.speaker, clip.corpus, sorted(extra.items()))
 
 

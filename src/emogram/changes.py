@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from emogram import metrics
-from emogram.compare import N_RESAMPLES
+from emogram.compare import N_RESAMPLES, difference
 from emogram.corpora.corpus import counted
 from emogram.crosscorpus import restrict
 from emogram.predictions import Predictions, on_shared_clips
@@ -108,25 +106,15 @@ def compare_before_after(before: Predictions, after: Predictions, *, seed: int =
     ]
     against = len(sets) - 1 if len(sets) > 2 else 0
     differences = tuple(
-        _difference(metric, reports[1], reports[against], drawn[1], drawn[against]) for metric in METRICS
+        difference(
+            metric,
+            (AFTER, reports[1].metrics[metric]),
+            (BEFORE, reports[against].metrics[metric]),
+            drawn[1][metric] - drawn[against][metric],
+        )
+        for metric in METRICS
     )
     return Change(reports[0], reports[against] if against else None, reports[1], differences, says)
-
-
-def _difference(
-    metric: str, after: Report, before: Report, draws: dict[str, Any], draws_before: dict[str, Any]
-) -> Difference:
-    change = draws[metric] - draws_before[metric]
-    low, high = metrics.interval(change)
-    return Difference(
-        metric=metric,
-        first=AFTER,
-        second=BEFORE,
-        value=after.metrics[metric] - before.metrics[metric],
-        low=low,
-        high=high,
-        probability=float(np.mean(change > 0.0) + np.mean(change == 0.0) / 2.0),
-    )
 
 
 def _says(n_clips: int, n_speakers: int) -> str:

@@ -144,7 +144,12 @@ def compare(runs: Sequence[Path], out: Path, *, seed: int = 0) -> Comparison:
             )
         )
     differences = tuple(
-        _difference(metric, models[one], models[other], draws[one][metric] - draws[other][metric])
+        difference(
+            metric,
+            (models[one].name, getattr(models[one], metric)),
+            (models[other].name, getattr(models[other], metric)),
+            draws[one][metric] - draws[other][metric],
+        )
         for one, other in combinations(range(len(models)), 2)
         for metric in METRICS
     )
@@ -163,13 +168,23 @@ def compare(runs: Sequence[Path], out: Path, *, seed: int = 0) -> Comparison:
     return comparison
 
 
-def _difference(metric: str, one: Compared, other: Compared, drawn: metrics.FloatArray) -> Difference:
+def difference(
+    metric: str, first: tuple[str, float], second: tuple[str, float], drawn: metrics.FloatArray
+) -> Difference:
+    """Return by how much one model is better than another.
+
+    Args:
+        metric: Which figure of theirs.
+        first: Name of the one, and its figure.
+        second: Of the other.
+        drawn: The first less the second in each resample.
+    """
     low, high = metrics.interval(drawn)
     return Difference(
         metric=metric,
-        first=one.name,
-        second=other.name,
-        value=getattr(one, metric) - getattr(other, metric),
+        first=first[0],
+        second=second[0],
+        value=first[1] - second[1],
         low=low,
         high=high,
         probability=float(np.mean(drawn > 0.0) + np.mean(drawn == 0.0) / 2.0),

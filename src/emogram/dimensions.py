@@ -18,12 +18,9 @@ from emogram.config import Dimension
 from emogram.corpora import CORPORA
 from emogram.dataset import Dataset, Indices
 from emogram.errors import CorpusError, SettingsError
-from emogram.records import Clip
+from emogram.records import DIMENSION_NAMES, Clip
 
 FloatArray = npt.NDArray[np.float64]
-
-NAMES = ("arousal", "valence", "dominance")
-"""The dimensions that are looked for where none are named."""
 
 TOLERANCE = 1e-6  # of a scale: a number written with few digits may lie beyond its end by that
 
@@ -94,12 +91,12 @@ def find_dimensions(clips: Sequence[Clip], wanted: Sequence[str] = ()) -> tuple[
 
     Args:
         clips: At least one.
-        wanted: Those that must be among them; by default those of `NAMES` that are.
+        wanted: Those that must be among them; by default those of `records.DIMENSION_NAMES` that are.
 
     Raises:
         CorpusError: One that is wanted is not there, or none is.
     """
-    names = tuple(dict.fromkeys(wanted)) or NAMES
+    names = tuple(dict.fromkeys(wanted)) or DIMENSION_NAMES
     there = np.isfinite(numbers_of(clips, names))
     found = tuple(name for place, name in enumerate(names) if there[:, place].any())
     missing = [name for name in names if name not in found] if wanted else []
@@ -178,9 +175,10 @@ def scales_of(dataset: Dataset, dimensions: Sequence[Dimension], *, given: Seque
     corpora = list(dict.fromkeys(clip.corpus for clip in dataset.clips))
     unknown = np.asarray([_known(clip.corpus) is None for clip in dataset.clips])
     ends = [(float(given[0]), float(given[1]))] * len(dimensions) if given else [(d.low, d.high) for d in dimensions]
+    numbers = numbers_of(dataset.clips, dataset.dimensions)
     warnings = []
     for place, each in enumerate(dimensions):
-        column = numbers_of(dataset.clips, dataset.dimensions)[:, place]
+        column = numbers[:, place]
         if given:
             _refuse_beyond(dataset, column, unknown & np.isfinite(column), each.name, ends[place])
         elif _beyond(column, unknown & np.isfinite(column), ends[place]) is not None:

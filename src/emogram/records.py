@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+DIMENSION_NAMES = ("arousal", "valence", "dominance")
+"""What of `Clip.extra` is a number, where nobody says otherwise."""
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -33,6 +36,11 @@ class Clip:
     start_s: float = 0.0
     end_s: float | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a whole file, and no stretch of one."""
+        return self.start_s == 0.0 and self.end_s is None
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,12 @@ from __future__ import annotations
 import csv
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -423,18 +423,8 @@ def make_corpus(
         for emotion in PROFILES
         for number in range(1, n_utterances + 1)
     ]
-    with progress.task("Synthesising voices", len(takes)) as task:
-        for _, failure in map_parallel(partial(_record, folder), takes, workers=workers):
-            if failure is not None:
-                raise failure
-            task.advance()
-    table = io.StringIO()
-    rows = csv.writer(table, lineterminator="\n")
-    rows.writerow(["path", "label", "speaker", "gender", "corpus"])
-    rows.writerows([take.name, take.emotion, take.speaker.name, take.speaker.gender, CORPUS_NAME] for take in takes)
-    manifest = folder / "manifest.csv"
-    write_text(manifest, table.getvalue())
-    return manifest
+    _record_all(partial(_record, folder), takes, workers=workers, progress=progress)
+    return _write_manifest(folder, [_row(take) for take in takes])
 
 
 def make_dimension_corpus(
@@ -474,17 +464,37 @@ def make_dimension_corpus(
         for place, voice in enumerate(voices(n_speakers, seed))
         for number in range(1, n_utterances + 1)
     ]
+    _record_all(partial(_record_manner, folder), takes, workers=workers, progress=progress)
+    told = [{name: f"{1.0 + 6.0 * getattr(take, name):.3f}" for name in ("arousal", "valence")} for take in takes]
+    return _write_manifest(folder, [_row(take) | each for take, each in zip(takes, told, strict=True)])
+
+
+def _record_all(
+    record: Callable[[Any], None], takes: Sequence[_Take | _Manner], *, workers: int | None, progress: Progress
+) -> None:
     with progress.task("Synthesising voices", len(takes)) as task:
-        for _, failure in map_parallel(partial(_record_manner, folder), takes, workers=workers):
+        for _, failure in map_parallel(record, takes, workers=workers):
             if failure is not None:
                 raise failure
             task.advance()
+
+
+def _row(take: _Take | _Manner) -> dict[str, str]:
+    speaker = take.speaker
+    return {
+        "path": take.name,
+        "label": take.label,
+        "speaker": speaker.name,
+        "gender": speaker.gender,
+        "corpus": CORPUS_NAME,
+    }
+
+
+def _write_manifest(folder: Path, rows: Sequence[Mapping[str, str]]) -> Path:
     table = io.StringIO()
-    rows = csv.writer(table, lineterminator="\n")
-    rows.writerow(["path", "label", "speaker", "gender", "corpus", "arousal", "valence"])
-    for take in takes:
-        told = [f"{1.0 + 6.0 * value:.3f}" for value in (take.arousal, take.valence)]
-        rows.writerow([take.name, take.label, take.speaker.name, take.speaker.gender, CORPUS_NAME, *told])
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     manifest = folder / "manifest.csv"
     write_text(manifest, table.getvalue())
     return manifest
@@ -517,18 +527,18 @@ def _record_manner(folder: Path, take: _Manner) -> None:
 
 class _Take(NamedTuple):
     speaker: Voice
-    emotion: str
+    label: str
     number: int
     seed: int
 
     @property
     def name(self) -> str:
         """The file's path within the corpus."""
-        return f"{self.emotion}/{self.speaker.name}_{self.emotion}_{self.number:02d}.wav"
+        return f"{self.label}/{self.speaker.name}_{self.label}_{self.number:02d}.wav"
 
 
 def _record(folder: Path, take: _Take) -> None:
-    _save(folder / take.name, speak(take.emotion, speaker=take.speaker, seed=take.seed))
+    _save(folder / take.name, speak(take.label, speaker=take.speaker, seed=take.seed))
 
 
 def _save(path: Path, waveform: Waveform) -> None:

@@ -258,7 +258,7 @@ def _digest(prefix: str, values: npt.NDArray[Any]) -> str:
 def _clip_name(clip: Clip, corpus: Corpus) -> str:
     folder = corpus.root if corpus.root.is_dir() else corpus.root.parent
     path = clip.path.relative_to(folder) if clip.path.is_relative_to(folder) else clip.path
-    if clip.start_s == 0.0 and clip.end_s is None:
+    if clip.is_whole:
         return path.as_posix()
     return f"{path.as_posix()} ({clip.start_s:g} s to {'end' if clip.end_s is None else f'{clip.end_s:g} s'})"
 

@@ -60,7 +60,7 @@ def folder_name(label: str) -> str:
 
 
 def _stem(clip: Clip) -> str:
-    if clip.start_s == 0.0 and clip.end_s is None:
+    if clip.is_whole:
         return encodable(clip.path.stem)
     end = "end" if clip.end_s is None else f"{round(1000 * clip.end_s)}"
     return encodable(f"{clip.path.stem}-{round(1000 * clip.start_s)}-{end}ms")

@@ -57,14 +57,13 @@ class TensorBoard:
             self._flush()
             return
         flat = flat_settings(self._about.settings)
-        lines = ["| setting | value |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in flat.items())]
-        self._write(0, summary=summary.text("settings", "\n".join(lines)))
-        lines = [
-            "| tag | value |",
-            "| --- | --- |",
-            *(f"| {name} | {value} |" for name, value in self._about.tags.items()),
-        ]
-        self._write(0, summary=summary.text("tags", "\n".join(lines)))
+        for what, values in (("setting", flat), ("tag", self._about.tags)):
+            lines = [
+                f"| {what} | value |",
+                "| --- | --- |",
+                *(f"| {name} | {value} |" for name, value in values.items()),
+            ]
+            self._write(0, summary=summary.text(f"{what}s", "\n".join(lines)))
         plain = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in flat.items()}
         for part in summary.hparams({**plain, **self._about.tags}, dict.fromkeys(_HPARAM_METRICS, 0.0))[:2]:
             self._write(0, summary=part)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from emogram.config import RunConfig
 from emogram.errors import SettingsError
+from emogram.nearby import nearest
 from emogram.settings import SETTINGS, Setting, read_settings
 
 if TYPE_CHECKING:
@@ -196,8 +196,8 @@ def _range(setting: Setting, given: dict[str, Any]) -> Range:
         raise SettingsError("has no range; expected a list of choices")
     for key in given:
         if key not in _KEYS:
-            close = difflib.get_close_matches(key, _KEYS, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"expected {', '.join(_KEYS)}"
+            near = nearest(key, _KEYS)
+            hint = f"did you mean '{near}'?" if near else f"expected {', '.join(_KEYS)}"
             raise SettingsError(f"unknown '{key}', {hint}")
     missing = [key for key in ("low", "high") if key not in given]
     if missing:

@@ -150,8 +150,7 @@ def _train(
         )
         if interrupted:
             raise KeyboardInterrupt
-        for folder in (MODEL_FOLDER, "tensorboard"):  # a hundred trials would fill the disk
-            shutil.rmtree(out / folder, ignore_errors=True)
+        shutil.rmtree(out / MODEL_FOLDER, ignore_errors=True)  # those of a hundred trials would fill the disk
         if not told.stopped:
             write_text(out / CONFIG_FILE, tomli_w.dumps(config.to_dict()))
         mark_finished(out)

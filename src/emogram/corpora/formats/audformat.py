@@ -21,15 +21,15 @@ from emogram.corpora.corpus import UNKNOWN_LICENCE, Corpus
 from emogram.corpora.file_names import encodable
 from emogram.corpora.formats.columns import as_number, by_split, extra_names, number_names, text_columns
 from emogram.corpora.formats.form import Format, Written
-from emogram.corpora.formats.lines import NUMBERS, Line, corpus_of, inside
-from emogram.corpora.formats.sounds import Sounds, kept, lay_files, names_of, whole
+from emogram.corpora.formats.lines import Line, corpus_of, inside
+from emogram.corpora.formats.sounds import Sounds, kept, lay_files, names_of
 from emogram.corpora.labels import order_labels
 from emogram.corpora.named import CORPORA
 from emogram.corpora.parts import SPLIT, kind_of
 from emogram.errors import CorpusError, MissingExtraError
 from emogram.files import output_error
 from emogram.progress import Task
-from emogram.records import Clip
+from emogram.records import DIMENSION_NAMES, Clip
 
 _Key = tuple[str, float, float | None]
 
@@ -72,7 +72,7 @@ def _read(path: Path, unlabelled: bool) -> Corpus:
 
 def _asked(database: Any, unlabelled: bool) -> list[str]:
     """Return the schemes by one of which a row is of use."""
-    return [_EMOTION, *(name for name in NUMBERS if unlabelled and name in database.schemes)]
+    return [_EMOTION, *(name for name in DIMENSION_NAMES if unlabelled and name in database.schemes)]
 
 
 def _load(folder: Path) -> Any:
@@ -247,7 +247,7 @@ def _index(library: Any, clips: Sequence[Clip], files: Mapping[Path, str]) -> An
     import pandas as pd
 
     named = [files[clip.path] for clip in clips]
-    if all(map(whole, clips)):
+    if all(clip.is_whole for clip in clips):
         return library.filewise_index(named)
     ends = [pd.NaT if clip.end_s is None else pd.Timedelta(clip.end_s, unit="s") for clip in clips]
     return library.segmented_index(named, [pd.Timedelta(clip.start_s, unit="s") for clip in clips], ends)

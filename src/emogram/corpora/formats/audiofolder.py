@@ -24,7 +24,7 @@ from emogram.corpora.file_names import class_file_names, encodable
 from emogram.corpora.formats.columns import as_number, by_split, extra_names, number_names, text_columns
 from emogram.corpora.formats.form import Format, Written
 from emogram.corpora.formats.lines import corpus_of, inside, line_of, peek, read_table, where
-from emogram.corpora.formats.sounds import Sounds, kept, lay_clips, whole
+from emogram.corpora.formats.sounds import Sounds, kept, lay_clips
 from emogram.corpora.labels import order_labels
 from emogram.corpora.parts import SPLIT, part_of, split_in
 from emogram.corpora.scan import scan
@@ -98,7 +98,7 @@ def _write(corpus: Corpus, out: Path, sounds: Sounds, task: Task) -> Written:
     numbers = _numbers(folders)
     failed = []
     for folder, clips in folders.items():
-        suffixes = [clip.path.suffix if whole(clip) else ".wav" for clip in clips]
+        suffixes = [clip.path.suffix if clip.is_whole else ".wav" for clip in clips]
         files = class_file_names(clips, suffixes)
         gone = lay_clips(clips, [out / folder / file for file in files], how=sounds, task=task)
         failed += gone
@@ -112,7 +112,7 @@ def _write(corpus: Corpus, out: Path, sounds: Sounds, task: Task) -> Written:
             write_text(out / folder / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     labels = order_labels(clip.label for clip in kept(corpus.clips, failed) if clip.label)
     write_text(out / "README.md", _card(corpus, list(folders), labels))
-    if not all(map(whole, corpus.clips)):
+    if not all(clip.is_whole for clip in corpus.clips):
         lost.append("where in their recordings clips begin and end: they are files of their own now")
     return Written(failed, lost, 'datasets.load_dataset("audiofolder", data_dir="{out}")')
 

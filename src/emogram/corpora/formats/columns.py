@@ -6,9 +6,8 @@ import contextlib
 import math
 from collections.abc import Collection, Sequence
 
-from emogram.corpora.formats.lines import NUMBERS
 from emogram.corpora.parts import SPLIT
-from emogram.records import Clip
+from emogram.records import DIMENSION_NAMES, Clip
 
 
 def by_split(clips: Sequence[Clip], *, without: str) -> dict[str, list[Clip]]:
@@ -43,10 +42,10 @@ def extra_names(clips: Sequence[Clip], reserved: Collection[str]) -> tuple[list[
 
 
 def number_names(clips: Sequence[Clip]) -> list[str]:
-    """Return which of `NUMBERS` some clips have, and only as numbers."""
+    """Return which of `DIMENSION_NAMES` some clips have, and only as numbers."""
     return [
         name
-        for name in NUMBERS
+        for name in DIMENSION_NAMES
         if (texts := [clip.extra[name] for clip in clips if clip.extra.get(name)])
         and all(as_number(text) is not None for text in texts)
     ]

@@ -25,7 +25,7 @@ from emogram.corpora.formats.audiofolder import folder_of
 from emogram.corpora.formats.columns import as_number, by_split, extra_names, number_names, text_columns
 from emogram.corpora.formats.form import Format, Written
 from emogram.corpora.formats.lines import Line, corpus_of, is_file
-from emogram.corpora.formats.sounds import Sounds, kept, lay_clips, whole
+from emogram.corpora.formats.sounds import Sounds, kept, lay_clips
 from emogram.corpora.parts import SPLIT
 from emogram.errors import CorpusError, MissingExtraError
 from emogram.files import default_cache, output_error, writing
@@ -96,7 +96,7 @@ def datasets_from_corpus(corpus: Corpus) -> Dataset | DatasetDict:
     with tempfile.TemporaryDirectory() as work:
         target = Path(work) / "stretch.wav"
         for clip in corpus.clips:
-            if whole(clip):
+            if clip.is_whole:
                 sounds.append({"bytes": None, "path": str(clip.path)})
                 continue
             failed = lay_clips([clip], [target], how="copy", task=Task())
@@ -265,7 +265,7 @@ def _write(corpus: Corpus, out: Path, sounds: Sounds, task: Task) -> Written:
     library = _library("writing datasets of Hugging Face")
     work = out / ".cut"  # a stretch at a time into a file, so that memory does not hold them all
     targets = [
-        clip.path if whole(clip) else work / str(place) / f"{clip.path.stem}-{round(1000 * clip.start_s)}ms.wav"
+        clip.path if clip.is_whole else work / str(place) / f"{clip.path.stem}-{round(1000 * clip.start_s)}ms.wav"
         for place, clip in enumerate(corpus.clips)
     ]
     failed = lay_clips(corpus.clips, targets, how=sounds, task=task)
@@ -278,7 +278,7 @@ def _write(corpus: Corpus, out: Path, sounds: Sounds, task: Task) -> Written:
     except OSError as error:
         raise output_error(out, error) from error
     shutil.rmtree(work, ignore_errors=True)
-    if not all(map(whole, corpus.clips)):
+    if not all(clip.is_whole for clip in corpus.clips):
         lost.append("where in their recordings clips begin and end: they are sounds of their own now")
     return Written(failed, lost, 'datasets.load_from_disk("{out}")')
 

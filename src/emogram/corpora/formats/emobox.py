@@ -28,7 +28,7 @@ from emogram.corpora.file_names import encodable, unused
 from emogram.corpora.formats.columns import extra_names, text_columns
 from emogram.corpora.formats.form import Format, Written
 from emogram.corpora.formats.lines import Line, base_of, corpus_of, inside, line_of, peek, read_table, where
-from emogram.corpora.formats.sounds import Failed, Sounds, kept, lay_files, names_of, whole
+from emogram.corpora.formats.sounds import Failed, Sounds, kept, lay_files, names_of
 from emogram.corpora.manifest import Row
 from emogram.corpora.parts import SPLIT, kind_of
 from emogram.errors import AudioError, CorpusError
@@ -188,7 +188,7 @@ def _write(corpus: Corpus, out: Path, sounds: Sounds, task: Task) -> Written:
             columns = {encodable(name): encodable(text) for name, text in text_columns(clip, names).items() if text}
             del columns["corpus"]
             written.setdefault(fields["dataset"], []).append((key, {**fields, **columns}))
-    kept(corpus.clips, failed)
+    kept(corpus.clips, failed)  # once more: `_fields` may have refused the last of them
     for dataset, rows in written.items():
         _write_corpus(out / "data" / dataset, dataset, rows)
     return Written(failed, lost, "EmoBox is run in {out}, where data/ and downloads/ are")
@@ -227,7 +227,7 @@ def _fields(clip: Clip, wav: str, failed: Failed) -> dict[str, Any]:
         failed.append((clip, str(error)))
         return {}
     end_s = duration_s if clip.end_s is None else min(clip.end_s, duration_s)
-    times = {} if whole(clip) else {"start_time": clip.start_s, "end_time": end_s}
+    times = {} if clip.is_whole else {"start_time": clip.start_s, "end_time": end_s}
     return {
         "dataset": _dataset(clip),
         "wav": wav,
@@ -248,7 +248,7 @@ def _dataset(clip: Clip) -> str:
 
 def _key(clip: Clip) -> str:
     """Return a key without spaces, which files of EmoBox part fields by."""
-    start = "" if whole(clip) else f"-{round(1000 * clip.start_s)}"
+    start = "" if clip.is_whole else f"-{round(1000 * clip.start_s)}"
     return re.sub(r"\s+", "_", encodable(f"{_dataset(clip)}-{clip.path.stem}{start}"))
 
 

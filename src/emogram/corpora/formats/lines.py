@@ -17,10 +17,7 @@ from emogram.corpora.labels import unify_labels
 from emogram.corpora.manifest import COLUMNS, Row, rows_of
 from emogram.corpora.named import known_licences
 from emogram.errors import CorpusError
-from emogram.records import Clip
-
-NUMBERS = ("arousal", "valence", "dominance")
-"""What of `Clip.extra` is a number, where a format tells numbers from text."""
+from emogram.records import DIMENSION_NAMES, Clip
 
 _FAR_ENOUGH = 6  # folders above a table in which paths may begin: downloads/ lies four above EmoBox's folds
 
@@ -171,7 +168,9 @@ def corpus_of(
         if key in first:
             raise CorpusError(f"{line.where}: the same clip as {first[key].where} ({line.path}); expected it once")
         first[key] = line
-        extra = {name: _number(value) if name in NUMBERS else value for name, value in line.extra.items() if value}
+        extra = {
+            name: _number(value) if name in DIMENSION_NAMES else value for name, value in line.extra.items() if value
+        }
         label, speaker, corpus = labels.get(line.label), line.speaker or None, line.corpus or name
         clips.append(Clip(line.path, label, speaker, corpus, line.start_s, line.end_s, extra))
     notes = list(warnings)

@@ -24,7 +24,7 @@ from emogram.corpora.file_names import encodable, folder_name
 from emogram.corpora.formats.columns import by_split, extra_names, text_columns
 from emogram.corpora.formats.form import Format, Written
 from emogram.corpora.formats.lines import Line, base_of, corpus_of, inside, line_of, peek, read_table, where
-from emogram.corpora.formats.sounds import Sounds, kept, lay_files, names_of, whole
+from emogram.corpora.formats.sounds import Sounds, kept, lay_files, names_of
 from emogram.corpora.labels import order_labels
 from emogram.corpora.parts import SPLIT, kind_of
 from emogram.errors import CorpusError
@@ -107,7 +107,7 @@ def _write(corpus: Corpus, out: Path, sounds: Sounds, task: Task) -> Written:
     failed = lay_files(corpus.clips, {path: out / file for path, file in files.items()}, how=sounds, task=task)
     clips = kept(corpus.clips, failed)
     names, lost = extra_names(clips, _RESERVED)
-    stretches = not all(map(whole, clips))
+    stretches = not all(clip.is_whole for clip in clips)
     text = io.StringIO()
     columns = ["file", *(("start", "end") if stretches else ()), "emotion", "speaker", "corpus", *names]
     writer = csv.DictWriter(text, [encodable(name) for name in columns], lineterminator="\n")

@@ -39,11 +39,6 @@ def names_of(corpus: Corpus) -> dict[Path, str]:
     return names
 
 
-def whole(clip: Clip) -> bool:
-    """Return whether a clip is a whole file."""
-    return clip.start_s == 0.0 and clip.end_s is None
-
-
 def lay_files(clips: Sequence[Clip], targets: Mapping[Path, Path], *, how: Sounds, task: Task) -> Failed:
     """Copy or link the files of clips, each once, or see only that they are there.
 
@@ -86,11 +81,11 @@ def lay_clips(clips: Sequence[Clip], targets: Sequence[Path], *, how: Sounds, ta
     Raises:
         OutputError: A file cannot be written, or a link cannot be made.
     """
-    _require_space([clip for clip in clips if whole(clip)], targets[0].parent if targets else None, how)
+    _require_space([clip for clip in clips if clip.is_whole], targets[0].parent if targets else None, how)
     failed: Failed = []
     for clip, target in zip(clips, targets, strict=True):
         reason = ""
-        if whole(clip):
+        if clip.is_whole:
             reason = _lay(clip.path, target, how)
         else:
             try:
