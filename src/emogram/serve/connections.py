@@ -168,8 +168,8 @@ class BoundedProtocol(_Watched, H11Protocol):
 
         Overrun, the service must not spend on those whom it turns away what those need whom it let in: through all of
         uvicorn and the guard, a refusal takes four times as much. To make another connection takes both sides more than
-        all the rest: it is kept where it is plain how long the request is, and where the client waits for its answer and
-        takes it, as else it could be answered into memory without end.
+        all the rest: it is kept where it is plain how long the request is, and where the client waits for its answer
+        and takes it, as else it could be answered into memory without end.
         """
         if not data.startswith(CLIPS) or self.conn.their_state is not h11.IDLE or self.conn.trailing_data[0]:
             return False
