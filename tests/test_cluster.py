@@ -83,7 +83,7 @@ def test_where_no_cluster_runs_the_reader_is_told_how_to_start_one(monkeypatch, 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     with (
-        pytest.raises(SettingsError, match=r"no connection to a Ray cluster at 'auto' .* `ray start --head`"),
+        pytest.raises(SettingsError, match=r"no connection to a Ray cluster at 'auto' .* `ray start --head --dis"),
         connected(),
     ):
         pass

@@ -403,9 +403,7 @@ def test_training_starts_from_a_model_that_told_classes_only(runs, few, settings
 
 
 def test_fine_tuning_compares_labels_and_says_where_numbers_are_trained_further(runs, few, settings_of, tmp_path):
-    with pytest.raises(
-        SettingsError, match=r"targets is dimensions, .*`emogram train CORPUS --init .*both --targets d"
-    ):
+    with pytest.raises(SettingsError, match=r"targets is dimensions, .*`emogram train CORPUS --init .*both --tar"):
         finetune(runs["both"].run, few, tmp_path / "out", config=tiny(settings_of, "dimensions"), workers=1)
     with pytest.raises(SettingsError, match=r"tells dimensions only, and fine-tuning compares what is said of labels"):
         finetune(runs["dimensions"].run, few, tmp_path / "out", workers=1)

@@ -117,7 +117,7 @@ def test_speakers_who_were_heard_may_train_and_not_judge_or_choose(starting, voi
     [
         ({}, r"of the validation part, 8 of 8 clips chose the epoch .*synthetic03_angry_01"),
         ({"validation_speakers": ["synthetic04"], "test_speakers": ["synthetic01"]},
-         r"of the test part, 8 of 8 clips were trained on \(synthetic01_angry_01.*learn from a model that does not know"),
+         r"of the test part, 8 of 8 clips were trained on \(synthetic01_angry_01.*learn from a model that does"),
         ({"validation_speakers": [], "test_speakers": [], "split": "random"}, r"clips were trained on"),
     ],
     ids=["chose", "trained", "at random"],
