@@ -25,9 +25,9 @@ FLOORS = (
     "splits", "copies", "joined", "balance", "augment", "backend", "devices", "losses", "heads", "network", "fused",
     "optimizers", "batches", "metrics", "calibration", "dimensions", "adapt", "familiar", "overview", "plots",
     "remote", "bundle", "card", "hub", "runtime", "export", "lineage", "saved_network", "rebuilt", "pretraining",
-    "classifier", "distillation", "windowing", "smoothing", "utterances", "live", "timeline", "listening",
-    "explanations", "writers", "predictions", "testing", "onnx_front_end", "litert", "deploy", "archive", "serve",
-    "client", "versions", "trackers", "callbacks", "resuming", "judging", "adapted", "train", "evaluate",
+    "classifier", "distillation", "stream_frames", "windowing", "smoothing", "utterances", "live", "timeline",
+    "listening", "explanations", "writers", "predictions", "testing", "onnx_front_end", "litert", "deploy", "archive",
+    "serve", "client", "versions", "trackers", "callbacks", "resuming", "judging", "adapted", "train", "evaluate",
     "robustness", "compare", "jobs", "crossval", "crosscorpus", "changes", "finetune", "ship", "demo", "settings",
     "extras", "doctor", "tuning", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
