@@ -26,6 +26,7 @@ from emogram.bundle import open_bundle, seal
 from emogram.cli.shared import new_folder
 from emogram.config import RunConfig, SpectrogramConfig
 from emogram.errors import EmogramError
+from emogram.installing import install_line
 from emogram.records import Clip, CorpusPair, Report, SeedSummary
 from emogram.testing import tiny_bundle
 from emogram.versions import version_lines
@@ -463,7 +464,7 @@ def test_drawing_without_matplotlib_names_what_to_install(run, model, tmp_path, 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     ran = run("predict", "a.wav", "--model", model, "--picture", tmp_path / "x.png")
     assert ran.code == 1
-    assert "drawing pictures needs the extra 'train', which is not installed: pip install 'emogram[train]'" in ran.err
+    assert f"drawing pictures needs the extra 'train', which is not installed: {install_line('train')}" in ran.err
 
 
 # ---------------------------------------------------------------- spectrograms, corpora
@@ -734,9 +735,7 @@ def test_without_the_extra_training_is_refused_before_any_work(run, monkeypatch,
     monkeypatch.setattr(doctor, "missing_for_training", lambda: ["keras"])
     ran = run(*arguments)
     assert ran.code == 1
-    assert ran.err == (
-        f"error: {feature} needs the extra 'train', which is not installed: pip install 'emogram[train]'\n"
-    )
+    assert ran.err == f"error: {feature} needs the extra 'train', which is not installed: {install_line('train')}\n"
 
 
 def test_evaluation_is_given_model_corpus_and_part(run, library, model, tmp_path):
@@ -853,11 +852,12 @@ def test_the_seed_of_a_cross_validation_is_that_of_training_unless_several_are_n
 
 def test_crosscorpus_is_given_each_corpus_and_shows_the_matrix_and_its_mean(run, library, tmp_path):
     pairs = (
-        CorpusPair("one", "one", ("angry", "sad"), 0.9, (0.8, 1.0), (0.9,), 6, 3),
-        CorpusPair("one", "two", ("angry", "sad"), 0.625, (0.5, 0.75), (0.625,), 6, 3),
+        CorpusPair("one", "one", ("angry", "sad"), 0.9, (0.8, 1.0), (0.9, 0.9), 6, 3),
+        CorpusPair("one", "two", ("angry", "sad"), 0.625, (0.5, 0.75), (0.615, 0.635), 6, 3),
     )
     facts = {"mean_uar": 0.625, "std_uar": 0.01, "mean_chance": 0.5, "protocol": "made up"}
-    call = library("crosscorpus", Call(pairs=pairs, **facts, to_dict=lambda: facts))
+    adapted = Call(pairs=pairs, **(facts | {"mean_uar": 0.7}), to_dict=lambda: {"mean_uar": 0.7})
+    call = library("crosscorpus", Call(pairs=pairs, **facts, to_dict=lambda: facts, adapted=None))
     arguments = ["crosscorpus", corpus(tmp_path / "one"), corpus(tmp_path / "two"), "--leave-one-out", "--seeds", "0,1"]
     ran = run(*arguments)
     assert ran.code == 0
@@ -867,7 +867,13 @@ def test_crosscorpus_is_given_each_corpus_and_shows_the_matrix_and_its_mean(run,
     assert (call.given["leave_one_out"], call.given["seeds"]) == (True, (0, 1))
     assert "50.0 to 75.0, 2" in ran.out
     mean = "mean UAR between different corpora: 62.5 %, standard deviation over seeds 1.0 %; chance 50.0 %"
-    assert mean in ran.out
+    assert mean in ran.out and not call.given["adapt"] and "adapted" not in ran.out
+    call.result.adapted = adapted.result
+    ran = run(*arguments, "--adapt")
+    assert call.given["adapt"] and mean in ran.out and "adapted to each voice" in ran.out
+    assert "mean UAR between different corpora: 70.0 %" in ran.out
+    assert run(*arguments, "--adapt", "--json").objects()[0]["adapted"] == {"mean_uar": 0.7}
+    call.result.adapted = None
     (result,) = run(*arguments, "--json").objects()
     assert (result["mean_uar"], result["seeds"], result["warnings"]) == (0.625, [0, 1], ["look here"])
 

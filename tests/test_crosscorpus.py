@@ -8,10 +8,12 @@ import statistics
 
 import numpy as np
 import pytest
+import soundfile
 from listeners import Listener
 
 from emogram import crosscorpus as crossing
 from emogram import metrics
+from emogram.adapt import ADAPTED, adapt_voices
 from emogram.bundle import open_bundle
 from emogram.classifier import Classifier
 from emogram.config import RunConfig, read_toml
@@ -32,6 +34,16 @@ def part_of(corpus, name, speakers, labels, *, sentence=""):
         if clip.speaker in numbers and clip.label in labels and clip.path.stem.endswith(sentence)
     )
     return dataclasses.replace(corpus, name=name, clips=clips, labels=tuple(labels), licences={name: f"of {name}"})
+
+
+def unheard(corpus, folder):
+    """The same corpus in other recordings, half as loud."""
+    clips = []
+    for clip in corpus.clips:
+        waveform, sample_rate = soundfile.read(clip.path)
+        soundfile.write(folder / clip.path.name, 0.5 * waveform, sample_rate)
+        clips.append(dataclasses.replace(clip, path=folder / clip.path.name))
+    return dataclasses.replace(corpus, clips=tuple(clips))
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +193,49 @@ def test_all_but_one_trains_on_the_union_and_is_judged_on_the_labels_of_each(voi
     assert "trained on all corpora but the one that judges" in result.protocol
 
 
+# ---------------------------------------------------------------- adapted to each voice
+
+
+def test_adapting_takes_a_voice_s_bias_away_and_leaves_other_voices_alone():
+    """The model hears every clip of one voice as sad, by e^2; of what it says otherwise, each is right."""
+    labels = ("angry", "calm", "sad")
+    truth = [label for label in labels for _ in range(40)]
+    clips = tuple(Clip(path=None, label=label, speaker=voice, corpus="x") for voice in "pq" for label in truth)
+    logits = np.tile(np.log(np.eye(3)[np.arange(120) // 40] * 0.4 + 0.2), (2, 1))
+    biased = logits + np.outer(np.arange(240) < 120, [0.0, 0.0, 2.0])
+    answers = [crossing._Answers(clips, labels, softmax(biased), reference=(0.0, 0.0, 0.0))]
+    plain = crossing._judge("one", "two", labels, answers)
+    adapted = crossing._judge("one", "two", labels, answers, adapt=True)
+    assert plain.uar == pytest.approx((1 / 3 + 1) / 2), "the biased voice is always sad"
+    assert adapted.uar == 1.0
+    # Of labels that the corpora do not share, the reference is left out too.
+    fewer = [crossing._Answers(clips, ("calm", "x", "sad"), softmax(biased), reference=(0.0, 9.0, 0.0))]
+    assert crossing._judge("one", "two", ["calm", "sad"], fewer, adapt=True).chance == 0.5
+
+
+def softmax(logits):
+    shares = np.exp(logits)
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+def test_adapted_figures_lie_apart_and_cost_no_training(finished, corpora, config, trained):
+    before, out = finished
+    result = crosscorpus(corpora, config, out, jobs=1, adapt=True)
+    assert trained == [] and result.pairs == before.pairs and before.adapted is None
+    assert result.adapted.protocol == f"{ADAPTED}; {result.protocol}"
+    assert json.loads((out / "metrics.json").read_text()) == json.loads(json.dumps(before.to_dict()))
+    written = json.loads((out / "adapted" / "metrics.json").read_text())
+    assert written == json.loads(json.dumps(result.adapted.to_dict()))
+    # The same by hand, for one pair.
+    info = open_bundle(out / "one" / "seed-0").info
+    rows = [Classifier.load(out / "one" / "seed-0").predict_clip(clip).scores for clip in corpora[1].clips]
+    said = restrict([[row[label] for label in info.labels] for row in rows], info.labels, FEW)
+    reference = [info.mean_log_probabilities[info.labels.index(label)] for label in FEW]
+    adapted = adapt_voices(said, [clip.speaker for clip in corpora[1].clips], reference)
+    truth = [FEW.index(clip.label) for clip in corpora[1].clips]
+    assert pair_of(result.adapted, "one", "two").uar == pytest.approx(metrics.uar(truth, adapted))
+
+
 # ---------------------------------------------------------------- going on
 
 
@@ -258,5 +313,16 @@ def test_a_start_from_a_model_that_saw_a_tested_corpus_is_refused(tiny_run, corp
         clips=tuple(dataclasses.replace(c, corpus="synthetic-voices") for c in corpora[1].clips),
     )
     with pytest.raises(CorpusError, match="was trained on synthetic-voices, which is to be judged as never seen"):
-        crosscorpus((corpora[0], seen), config, tmp_path, jobs=1)
+        crosscorpus((unheard(corpora[0], tmp_path), seen), config, tmp_path / "out", jobs=1)
+    assert trained == []
+
+
+def test_a_start_from_a_model_that_saw_it_by_another_name_is_refused_by_its_recordings(
+    tiny_run, corpora, settings_of, tmp_path, trained
+):
+    config = settings_of(
+        train={"init": tiny_run.run, "epochs": 1}, split={"validation_speakers": [], "test_speakers": []}
+    )
+    with pytest.raises(CorpusError, match=r"of the two part, 6 of 12 clips chose the epoch .* \(synthetic03_angry_01"):
+        crosscorpus((unheard(corpora[0], tmp_path), corpora[1]), config, tmp_path / "out", jobs=1)
     assert trained == []

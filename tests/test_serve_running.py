@@ -25,6 +25,7 @@ from serving import running
 import emogram
 from emogram import cli
 from emogram.config import ServeConfig
+from emogram.installing import install_line
 from emogram.serve import connections
 from emogram.serve.app import create_app
 from emogram.serve.problems import Problem
@@ -391,4 +392,4 @@ def test_without_the_extra_it_says_what_to_install(name):
     code = f"import sys; sys.modules[{name!r}] = None; from emogram import cli; sys.exit(cli.run(['serve']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "pip install 'emogram[serve]'" in " ".join(done.stderr.split())
+    assert install_line("serve") in " ".join(done.stderr.split())

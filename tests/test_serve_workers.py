@@ -18,7 +18,8 @@ import emogram
 from emogram import audio, voices
 from emogram.classifier import hear
 from emogram.config import ServeConfig
-from emogram.errors import EmogramError
+from emogram.errors import EmogramError, MissingExtraError
+from emogram.serve import child
 from emogram.serve.problems import Problem
 from emogram.serve.workers import Workers
 from emogram.testing import tiny_bundle
@@ -111,6 +112,17 @@ def test_errors_come_through_with_their_codes_and_call_the_file_by_its_name(tmp_
         assert caught.value.code == "too_long"
 
     use(model, act)
+
+
+def test_what_the_machine_lacks_is_told_without_how_to_install_it_there():
+    def lacks():
+        raise MissingExtraError("reading a.m4a", "media")
+
+    answer = child._done(lacks, {})
+    assert answer.head["error"] == {
+        "code": "missing_extra",
+        "message": "reading a.m4a needs the extra 'media', which is not installed",
+    }
 
 
 def test_a_process_that_dies_or_hangs_is_replaced(tmp_path, model, sabotage):
