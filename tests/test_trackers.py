@@ -668,6 +668,9 @@ def test_a_picture_that_cannot_be_written_leaves_none_of_an_earlier_training(
     following = Following({"TensorBoard": SimpleNamespace()}, progress=SimpleNamespace(say=told.append))
     tell_examples(following, taken, voices_dataset, split.train, tmp_path)
     assert not (tmp_path / "examples.png").exists()
+    (tmp_path / "examples.png").write_bytes(b"of an earlier training")
+    tell_examples(Following(), taken, voices_dataset, split.train, tmp_path)
+    assert not (tmp_path / "examples.png").exists(), "no tracker is left to draw it for"
     assert len(told) == 1 and "the disk is full; this run goes on without example spectrograms" in told[0]
 
 

@@ -19,7 +19,7 @@ SIZES = (0, 100, 1000, 4096, 20_000, 100_000, 1_000_000)
 SHORT_SITES = 3
 N_NOT_CACHED = 2  # clips
 LOCK = "checkpoints/lock"
-EXAMPLES = "plots/examples.png"  # a training that cannot draw it says so and goes on, without that of an earlier one
+EXAMPLES = "plots/examples.png"  # for trackers: a training that cannot write for them says so and goes on without
 SUMS = "model/SHA256SUMS"  # is removed before a model is sealed anew, so that no half of one is taken for it
 
 
@@ -79,7 +79,7 @@ def failures(folder: Path, *, long: bool) -> Tried:
         if ended.untyped:
             return ended.untyped
         after = training.files(run)
-        told = {EXAMPLES} if "goes on without example spectrograms" in " ".join(ended.told.split()) else set()
+        told = {EXAMPLES} if "this run goes on without" in " ".join(ended.told.split()) else set()
         if gone := before.keys() - after.keys() - {SUMS} - told:
             return f"lost {sorted(gone)}"
         # A temporary file has another name: it too is told here, unless it could not be removed.

@@ -34,6 +34,8 @@ def tell_examples(
         indices: Those that train.
         folder: Of the plots.
     """
+    with contextlib.suppress(OSError):  # what an earlier training left under this name shows nothing of this one
+        (folder / FILE).unlink(missing_ok=True)
     if not following.trackers:
         return
     from emogram.plots.examples import Example, draw_examples
@@ -56,8 +58,6 @@ def tell_examples(
     try:
         save(draw_examples(examples, dataset.spectrogram, title="one training clip of each label"), folder / FILE)
     except OutputError as error:
-        with contextlib.suppress(OSError):  # what an earlier training left under this name shows nothing of this one
-            (folder / FILE).unlink(missing_ok=True)
         following.progress.say(f"warning: {error}; this run goes on without example spectrograms")
         return
     following.picture("examples", folder / FILE)
