@@ -14,7 +14,6 @@ from benchmarks.corpus import sound
 from benchmarks.paired import alternate, figure, median, times_longer
 from benchmarks.processes import command, emogram, on_cores
 from benchmarks.tables import Table
-from emogram import features
 from emogram.bundle import SHIPPED
 from emogram.classifier import Classifier
 from emogram.config import TimelineConfig
@@ -22,6 +21,7 @@ from emogram.errors import EmogramError
 from emogram.joined import JoinConfig, join
 from emogram.recordings import Recording
 from emogram.speech import SoundListener, SpeechListener
+from emogram.stream_frames import StreamFrames
 from emogram.timeline import analyze
 
 SUMMARY = "One hour of speech by `emogram analyze`, with and without looking for speech, and the share of each stage."
@@ -38,8 +38,8 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("decode and resample", Recording, "blocks"),
     ("find speech", SpeechListener, "probabilities"),
     ("find speech", SoundListener, "probabilities"),
-    ("log-mels of windows", features, "model_inputs"),
-    ("network", Classifier, "probabilities"),
+    ("spectrogram and melody of windows", StreamFrames, "model_inputs"),
+    ("network", Classifier, "answers_to"),
 )
 
 

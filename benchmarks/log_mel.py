@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from emogram import audio, spectrogram
 from emogram.config import SpectrogramConfig
 from emogram.corpora import Corpus
 from emogram.dataset import load_dataset
+from emogram.parallel import map_parallel
 from emogram.records import Clip
 
 SUMMARY = "Sound files to 128-band log-mel, against librosa: load, melspectrogram, power_to_db."
@@ -122,26 +124,33 @@ def copied(clip: Clip, path: Path) -> Clip:
 
 
 def two_processes(corpus: Corpus) -> list[tuple[str, ...]]:
-    """Return the line of two processes against one, by the clock; nothing where there is one core."""
+    """Return the line of two processes against one, by the clock; nothing where there is one core.
+
+    And of arithmetic that waits for nothing, which says what two processes gain here at the most: where two cores are
+    two threads of one core, it is far less than twice.
+    """
     if len(os.sched_getaffinity(0)) < 2:
         return []
-    sides = {
-        f"{n} process{'es' if n > 1 else ''}": called(lambda n=n: load_dataset(corpus, CONFIG, workers=n))
-        for n in (1, 2)
+    seeds = range(max(1, len(corpus.clips) // 8))
+    works = {
+        f"two processes, {len(corpus.clips):,} files": lambda n: load_dataset(corpus, CONFIG, workers=n),
+        "two processes, arithmetic alone": lambda n: list(map_parallel(arithmetic, seeds, workers=n)),
     }
+    sides = {f"{title}, {n}": called(partial(work, n)) for title, work in works.items() for n in (1, 2)}
     took = alternate(sides, rounds=2, warm_up=False)
-    one, two = took.values()
-    ratio = str(times_longer(one, two))
-    return [
-        (
-            f"two processes, {len(corpus.clips):,} files",
-            "one process",
-            figure(median(one)),
-            figure(median(two)),
-            ratio,
-            "1.9",
-        )
-    ]
+    rows = []
+    for title in works:
+        one, two = (took[f"{title}, {n}"] for n in (1, 2))
+        cells = (figure(median(one)), figure(median(two)), str(times_longer(one, two)))
+        rows.append((title, "one process", *cells, "1.9" if "files" in title else ""))
+    return rows
+
+
+def arithmetic(seed: int) -> float:
+    """Compute for some hundredths of a second on what lies near the processor."""
+    random = np.random.default_rng(seed)
+    frames, weights = (random.normal(size=shape).astype(np.float32) for shape in ((64, 512), (512, 64)))
+    return float(sum((frames @ weights).sum() + np.abs(np.fft.rfft(frames)).sum() for _ in range(40)))
 
 
 def librosa_mel(waveform: FloatArray) -> FloatArray:

@@ -31,7 +31,7 @@ ROUNDS = 5
 PACKAGES = ("keras", "torch", "onnx")
 
 RATE, CLIP_S = 16000, 3.0
-OURS = "the model that ships, int8"
+OURS = "the model that ships"
 LABELS = ("angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
 MOST_DIFFERENCE = 1e-4
 HEADER = ("Way", "One clip, p50 ms", "the same, times the first", "64 clips, clips/s", "the first is faster, times")

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> Table:
     random = np.random.default_rng(0)
     n_frames, n_fft, n_bins, n_mels = spectrogram._BLOCK_FRAMES, CONFIG.n_fft, CONFIG.n_fft // 2 + 1, CONFIG.n_mels
     waveform = random.standard_normal(n_frames * CONFIG.hop_length, dtype=np.float32)
-    frames = spectrogram._frames(waveform, CONFIG)[:n_frames]
+    frames = spectrogram.cut_frames(waveform, CONFIG)[:n_frames]
     window = spectrogram.analysis_window(CONFIG.win_length, n_fft)
     windowed = frames * window
     spectrum = rfft(windowed)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Before PyTorch and NumPy are loaded, as `emogram train` does: threads of two processes that share the tests wait for
+# each other, and a training of seconds took five minutes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

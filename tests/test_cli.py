@@ -852,11 +852,12 @@ def test_the_seed_of_a_cross_validation_is_that_of_training_unless_several_are_n
 
 def test_crosscorpus_is_given_each_corpus_and_shows_the_matrix_and_its_mean(run, library, tmp_path):
     pairs = (
-        CorpusPair("one", "one", ("angry", "sad"), 0.9, (0.8, 1.0), (0.9,), 6, 3),
-        CorpusPair("one", "two", ("angry", "sad"), 0.625, (0.5, 0.75), (0.625,), 6, 3),
+        CorpusPair("one", "one", ("angry", "sad"), 0.9, (0.8, 1.0), (0.9, 0.9), 6, 3),
+        CorpusPair("one", "two", ("angry", "sad"), 0.625, (0.5, 0.75), (0.615, 0.635), 6, 3),
     )
     facts = {"mean_uar": 0.625, "std_uar": 0.01, "mean_chance": 0.5, "protocol": "made up"}
-    call = library("crosscorpus", Call(pairs=pairs, **facts, to_dict=lambda: facts))
+    adapted = Call(pairs=pairs, **(facts | {"mean_uar": 0.7}), to_dict=lambda: {"mean_uar": 0.7})
+    call = library("crosscorpus", Call(pairs=pairs, **facts, to_dict=lambda: facts, adapted=None))
     arguments = ["crosscorpus", corpus(tmp_path / "one"), corpus(tmp_path / "two"), "--leave-one-out", "--seeds", "0,1"]
     ran = run(*arguments)
     assert ran.code == 0
@@ -866,7 +867,13 @@ def test_crosscorpus_is_given_each_corpus_and_shows_the_matrix_and_its_mean(run,
     assert (call.given["leave_one_out"], call.given["seeds"]) == (True, (0, 1))
     assert "50.0 to 75.0, 2" in ran.out
     mean = "mean UAR between different corpora: 62.5 %, standard deviation over seeds 1.0 %; chance 50.0 %"
-    assert mean in ran.out
+    assert mean in ran.out and not call.given["adapt"] and "adapted" not in ran.out
+    call.result.adapted = adapted.result
+    ran = run(*arguments, "--adapt")
+    assert call.given["adapt"] and mean in ran.out and "adapted to each voice" in ran.out
+    assert "mean UAR between different corpora: 70.0 %" in ran.out
+    assert run(*arguments, "--adapt", "--json").objects()[0]["adapted"] == {"mean_uar": 0.7}
+    call.result.adapted = None
     (result,) = run(*arguments, "--json").objects()
     assert (result["mean_uar"], result["seeds"], result["warnings"]) == (0.625, [0, 1], ["look here"])
 

@@ -13,6 +13,7 @@ from listeners import Listener
 
 from emogram import crosscorpus as crossing
 from emogram import metrics
+from emogram.adapt import ADAPTED, adapt_voices
 from emogram.bundle import open_bundle
 from emogram.classifier import Classifier
 from emogram.config import RunConfig, read_toml
@@ -190,6 +191,49 @@ def test_all_but_one_trains_on_the_union_and_is_judged_on_the_labels_of_each(voi
     assert {name.split("/")[0] for name in info.split["validation_speakers"]} == {"two", "three"}, "one of each"
     assert info.split["n_test"] == 0
     assert "trained on all corpora but the one that judges" in result.protocol
+
+
+# ---------------------------------------------------------------- adapted to each voice
+
+
+def test_adapting_takes_a_voice_s_bias_away_and_leaves_other_voices_alone():
+    """The model hears every clip of one voice as sad, by e^2; of what it says otherwise, each is right."""
+    labels = ("angry", "calm", "sad")
+    truth = [label for label in labels for _ in range(40)]
+    clips = tuple(Clip(path=None, label=label, speaker=voice, corpus="x") for voice in "pq" for label in truth)
+    logits = np.tile(np.log(np.eye(3)[np.arange(120) // 40] * 0.4 + 0.2), (2, 1))
+    biased = logits + np.outer(np.arange(240) < 120, [0.0, 0.0, 2.0])
+    answers = [crossing._Answers(clips, labels, softmax(biased), reference=(0.0, 0.0, 0.0))]
+    plain = crossing._judge("one", "two", labels, answers)
+    adapted = crossing._judge("one", "two", labels, answers, adapt=True)
+    assert plain.uar == pytest.approx((1 / 3 + 1) / 2), "the biased voice is always sad"
+    assert adapted.uar == 1.0
+    # Of labels that the corpora do not share, the reference is left out too.
+    fewer = [crossing._Answers(clips, ("calm", "x", "sad"), softmax(biased), reference=(0.0, 9.0, 0.0))]
+    assert crossing._judge("one", "two", ["calm", "sad"], fewer, adapt=True).chance == 0.5
+
+
+def softmax(logits):
+    shares = np.exp(logits)
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+def test_adapted_figures_lie_apart_and_cost_no_training(finished, corpora, config, trained):
+    before, out = finished
+    result = crosscorpus(corpora, config, out, jobs=1, adapt=True)
+    assert trained == [] and result.pairs == before.pairs and before.adapted is None
+    assert result.adapted.protocol == f"{ADAPTED}; {result.protocol}"
+    assert json.loads((out / "metrics.json").read_text()) == json.loads(json.dumps(before.to_dict()))
+    written = json.loads((out / "adapted" / "metrics.json").read_text())
+    assert written == json.loads(json.dumps(result.adapted.to_dict()))
+    # The same by hand, for one pair.
+    info = open_bundle(out / "one" / "seed-0").info
+    rows = [Classifier.load(out / "one" / "seed-0").predict_clip(clip).scores for clip in corpora[1].clips]
+    said = restrict([[row[label] for label in info.labels] for row in rows], info.labels, FEW)
+    reference = [info.mean_log_probabilities[info.labels.index(label)] for label in FEW]
+    adapted = adapt_voices(said, [clip.speaker for clip in corpora[1].clips], reference)
+    truth = [FEW.index(clip.label) for clip in corpora[1].clips]
+    assert pair_of(result.adapted, "one", "two").uar == pytest.approx(metrics.uar(truth, adapted))
 
 
 # ---------------------------------------------------------------- going on

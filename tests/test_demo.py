@@ -90,7 +90,6 @@ def test_the_command_says_where_everything_lies_and_what_it_proves(
     demo: DemoResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("emogram.demo.run_demo", lambda out, **_: demo)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert cli.run(["demo", "--out", str(demo.out)]) == 0
     words = capsys.readouterr()
     assert f"note: {CAVEAT}\n" in words.err

@@ -177,6 +177,31 @@ def test_tidying_twice_is_tidying_once(exported):
     assert operators(tidied(content)) == operators(content)
 
 
+def test_scalars_have_as_many_axes_as_what_they_meet_and_give_the_same(monkeypatch):
+    keras.utils.set_random_seed(0)
+    network = build_network(SHAPES["emonet"], 4, NetworkConfig(width=0.25))
+    plain = export._exported(network)
+    found = tidied(plain)
+    monkeypatch.setattr(export, "_scalars_with_axes", lambda content: content)
+    before = tidied(plain)
+    assert first_scalar(before).dims == []
+    assert first_scalar(found).dims == [1, 1, 1, 1]
+    assert operators(found) == operators(before)
+    batch = batch_for("emonet", n=3)
+    sessions = [
+        onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]) for content in (before, found)
+    ]
+    np.testing.assert_array_equal(*(session.run(None, batch)[0] for session in sessions))
+
+
+def first_scalar(content):
+    """What the input is multiplied by."""
+    import onnx
+
+    graph = onnx.load_from_string(content).graph
+    return next(tensor for tensor in graph.initializer if tensor.name in graph.node[0].input)
+
+
 def test_differences_with_constants_become_sums_and_others_stay():
     from onnx import TensorProto, helper, numpy_helper
 

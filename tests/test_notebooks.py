@@ -34,7 +34,6 @@ def test_a_notebook_is_kept_without_outputs(path: Path) -> None:
 def test_all_run_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run them in one kernel, which takes seconds to start; each begins without the names of the others."""
     monkeypatch.setenv("EMOGRAM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     together = nbformat.v4.new_notebook()
     for path in NOTEBOOKS:
         together.cells += [*read(path).cells, nbformat.v4.new_code_cell("%reset -f")]

@@ -282,7 +282,7 @@ def test_a_full_disk_ends_the_run_at_once_and_what_is_done_stays(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Image.Image, "save", full)
+        patch.setattr(Path, "write_bytes", full)
         with pytest.raises(OutputError, match=r"cannot write .*\.png: the disk is full"):
             write_pictures(corpus, out, CONFIG)
     assert [row["file_name"] for row in _rows(out)] == ["Angry/angry_a1.png"]

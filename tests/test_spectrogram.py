@@ -14,6 +14,7 @@ from emogram.audio import Waveform
 from emogram.config import SpectrogramConfig
 from emogram.errors import AudioError, PictureError
 from emogram.spectrogram import (
+    as_half,
     band_centres_hz,
     colour_map,
     from_picture,
@@ -287,6 +288,15 @@ def test_log_mel_is_padded_with_silence_on_both_sides(n_samples: int, n_frames: 
     np.testing.assert_array_equal(inputs[before : before + len(scaled), :, 0], scaled)
     assert not inputs[:before].any()
     assert not inputs[before + len(scaled) :].any()
+
+
+def test_rounding_to_half_precision_is_that_of_numpy() -> None:
+    """For every half from 0 to 1, half way between two, just beside that, and below all that halves can tell from 0."""
+    halves = np.arange(0x3C01, dtype=np.uint16).view(np.float16).astype(np.float32)
+    middles = (halves[1:] + halves[:-1]) / 2
+    beside = [np.nextafter(middles, np.float32(end)) for end in (0, 1)]
+    values = np.concatenate([halves, middles, *beside, np.asarray([1e-30, 1e-45], np.float32)])
+    np.testing.assert_array_equal(as_half(values), values.astype(np.float16).astype(np.float32))
 
 
 def test_min_frames_need_not_be_a_multiple() -> None:

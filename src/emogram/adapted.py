@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from emogram.adapt import ADAPTED, adapt_voices
-from emogram.bundle import open_bundle
+from emogram.bundle import ModelInfo, open_bundle
 from emogram.errors import InputError, ModelError
 from emogram.judging import Judgement, judge_seeds
 from emogram.predictions import Predictions, joined_values, read_file
+from emogram.records import Clip
 from emogram.writers import PREDICTIONS_FILE
 
 
@@ -35,23 +37,52 @@ def adapt_runs(folder: Path, out: Path) -> Judgement:
     return judge_seeds([_pooled(by_seed[seed]) for seed in sorted(by_seed)], out)
 
 
+def reference_of(info: ModelInfo, source: object) -> tuple[float, ...]:
+    """Return what `adapt_voice` wants of a model.
+
+    Args:
+        info: Of the model.
+        source: Where it comes from, for messages.
+
+    Raises:
+        ModelError: It does not say what it answers on average.
+    """
+    if not info.labels:
+        raise ModelError(
+            f"{source}: the model tells dimensions and no classes, whose answers alone are adapted to voices"
+        )
+    if info.mean_log_probabilities is None:
+        raise ModelError(
+            f"{source}: the model does not say what it answers on average; train it again with this version"
+        )
+    return info.mean_log_probabilities
+
+
+def voices_of(clips: Sequence[Clip], source: object) -> list[str]:
+    """Return a name for the voice of each clip, another one in each corpus.
+
+    Args:
+        clips: Of known speakers.
+        source: Where they are from, for messages.
+
+    Raises:
+        InputError: The speaker of a clip is unknown.
+    """
+    unknown = [clip.path.name for clip in clips if clip.speaker is None]
+    if unknown:
+        raise InputError(f"{source}: the speaker of {unknown[0]} is unknown, so answers cannot be adapted to voices")
+    return [f"{clip.corpus}/{clip.speaker}" for clip in clips]
+
+
 def _adapted(run: Path) -> tuple[int, Predictions]:
     """Return the seed of a run's model, and what it said, adapted; every clip knows the seed."""
     info = open_bundle(run).info
-    if not info.labels:
-        raise ModelError(f"{run}: the model tells dimensions and no classes, whose answers alone are adapted to voices")
-    if info.mean_log_probabilities is None:
-        raise ModelError(f"{run}: the model does not say what it answers on average; train it again with this version")
+    reference = reference_of(info, run)
     (said,) = read_file(run / PREDICTIONS_FILE)
     if said.labels != info.labels:
         raise InputError(f"{run / PREDICTIONS_FILE}: holds other labels than the model beside it; judge it again")
-    unknown = [clip.path.name for clip in said.clips if clip.speaker is None]
-    if unknown:
-        raise InputError(
-            f"{run / PREDICTIONS_FILE}: the speaker of {unknown[0]} is unknown, so answers cannot be adapted to voices"
-        )
-    voices = [f"{clip.corpus}/{clip.speaker}" for clip in said.clips]
-    probabilities = adapt_voices(said.probabilities, voices, info.mean_log_probabilities)
+    voices = voices_of(said.clips, run / PREDICTIONS_FILE)
+    probabilities = adapt_voices(said.probabilities, voices, reference)
     adapted = dataclasses.replace(
         said,
         name=f"seed {info.seed}",

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emogram import metrics, plots
+from emogram.adapt import ADAPTED, adapt_voices
+from emogram.adapted import reference_of, voices_of
 from emogram.bundle import open_bundle
 from emogram.classifier import Classifier, Probabilities, as_prediction
 from emogram.config import RunConfig
@@ -38,6 +40,7 @@ from emogram.writers import METRICS_FILE, PREDICTIONS_FILE, write_corpus_pairs, 
 PAIRS_FILE = "pairs.csv"
 PLOT_FILE = "corpus_pairs.png"
 JUDGED_BY_FILE = "judged_by.txt"  # the hash of the model whose predictions lie beside it
+ADAPTED_FOLDER = "adapted"
 OTHER_SPLITS = ("protocol", "validation_speakers", "test_speakers", "train_list", "validation_list", "test_list")
 
 
@@ -56,6 +59,7 @@ class CrossCorpusResult:
         failed: Clips that could not be used, and why.
         warnings: What the reader should know.
         seconds: How long it took.
+        adapted: The same with the answers adapted to each voice, if that was asked; its folder is `adapted` within.
     """
 
     corpora: tuple[str, ...]
@@ -68,6 +72,7 @@ class CrossCorpusResult:
     failed: tuple[tuple[Clip, str], ...]
     warnings: tuple[str, ...]
     seconds: float
+    adapted: CrossCorpusResult | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain dicts and lists, ready for JSON."""
@@ -110,6 +115,7 @@ def crosscorpus(
     out: Path,
     *,
     leave_one_out: bool = False,
+    adapt: bool = False,
     seeds: Sequence[int] = (0,),
     jobs: int | None = None,
     engine: Engine = local,
@@ -131,6 +137,7 @@ def crosscorpus(
         config: All settings; the split is by speaker, and of its settings only shares and seed may be given.
         out: Folder for the results.
         leave_one_out: Train on all corpora but the one that judges.
+        adapt: Judge them again, each voice's answers adapted to it without labels, to be told apart; see `adapt`.
         seeds: Seeds of the trainings, at least one.
         jobs: Number of trainings at once, each on one processor thread; by default one for each processor.
         engine: Where they are trained: processes of this machine, or `engines.engine_named("ray", ADDRESS)`.
@@ -141,7 +148,7 @@ def crosscorpus(
     Raises:
         SettingsError: Too few corpora, or settings of another split.
         CorpusError: A corpus cannot be used, two share a recording, or no two share two labels.
-        ModelError: The model to start from was refused.
+        ModelError: The model to start from was refused, or `adapt` and one trained here before cannot be adapted.
         EmogramError: A training failed; those that are done keep their run folders.
     """
     started = time.monotonic()
@@ -184,21 +191,13 @@ def crosscorpus(
             for job, uar in running:
                 progress.say(f"{job.folder.relative_to(out)}  UAR on its own corpus {uar:.1%}")
         found = {
-            seed: dict(_answers(of_seed, datasets, splits, leave_one_out=leave_one_out))
+            seed: dict(_answers(of_seed, datasets, splits, leave_one_out=leave_one_out, adapt=adapt))
             for seed, of_seed in plan.items()
         }
-        pairs = tuple(
-            _judge(trained, tested, labels, [found[seed]["" if leave_one_out else trained, tested] for seed in seeds])
-            for (trained, tested), labels in shared.items()
-        )
-        across = [pair for pair in pairs if not pair.within]
-        by_seed = [statistics.fmean(pair.per_seed[place] for pair in across) for place in range(len(seeds))]
+        answers = {pair: [found[seed]["" if leave_one_out else pair[0], pair[1]] for seed in seeds] for pair in shared}
         result = CrossCorpusResult(
             corpora=tuple(datasets),
-            pairs=pairs,
-            mean_uar=statistics.fmean(by_seed),
-            std_uar=statistics.stdev(by_seed) if len(by_seed) > 1 else 0.0,
-            mean_chance=statistics.fmean(pair.chance for pair in across),
+            **_figures([_judge(*pair, labels, answers[pair]) for pair, labels in shared.items()]),
             protocol=_says(leave_one_out=leave_one_out, seeds=seeds) + says,
             out=out,
             failed=whole.failed,
@@ -206,6 +205,15 @@ def crosscorpus(
             seconds=time.monotonic() - started,
         )
         _write(result)
+        if adapt:
+            adapted = replace(
+                result,
+                **_figures([_judge(*pair, labels, answers[pair], adapt=True) for pair, labels in shared.items()]),
+                protocol=f"{ADAPTED}; {result.protocol}",
+                out=out / ADAPTED_FOLDER,
+            )
+            _write(adapted)
+            result = replace(result, adapted=adapted)
         following.result(
             {
                 "mean_uar": result.mean_uar,
@@ -338,41 +346,61 @@ def _run(cache: Path | None, trackers: Trackers, progress: Progress, job: _Job) 
 
 @dataclass(frozen=True)
 class _Answers:
-    """What a model says of the clips of a corpus; probabilities have the columns of `labels`."""
+    """What a model says of the clips of a corpus; probabilities have the columns of `labels`.
+
+    The reference is what `adapt.adapt_voice` wants; empty where nothing is to be adapted.
+    """
 
     clips: tuple[Clip, ...]
     labels: tuple[str, ...]
     probabilities: Probabilities
     caveat: str = ""
+    reference: tuple[float, ...] = ()
 
 
 def _answers(
-    plan: Sequence[_Job], datasets: Mapping[str, Dataset], splits: Mapping[Path, Split], *, leave_one_out: bool
+    plan: Sequence[_Job],
+    datasets: Mapping[str, Dataset],
+    splits: Mapping[Path, Split],
+    *,
+    leave_one_out: bool,
+    adapt: bool,
 ) -> Iterator[tuple[tuple[str, str], _Answers]]:
     """Read what the models of one seed said: (trained, tested) -> answers; all corpora but one count as ""."""
     for job in plan:
-        labels = open_bundle(job.folder).info.labels
+        info = open_bundle(job.folder).info
+        labels, reference = info.labels, reference_of(info, job.folder) if adapt else ()
         name = "" if leave_one_out else job.corpus.name
         for tested in job.tested:
             clips = datasets[tested.name].clips
             yield (
                 (name, tested.name),
-                _Answers(clips, labels, read_probabilities(job.judged(tested.name), clips, labels)),
+                _Answers(
+                    clips, labels, read_probabilities(job.judged(tested.name), clips, labels), reference=reference
+                ),
             )
         if not leave_one_out:
             split = splits[job.folder]
             own = tuple(judged_clips(datasets[name], split))
             part, _ = split.judging()
             caveat = "" if part == "test" else "judged on the speakers who also chose the epoch"
-            yield (name, name), _Answers(own, labels, read_probabilities(job.folder, own, labels), caveat)
+            yield (name, name), _Answers(own, labels, read_probabilities(job.folder, own, labels), caveat, reference)
 
 
-def _judge(trained: str, tested: str, shared: Sequence[str], answers: Sequence[_Answers]) -> CorpusPair:
+def _judge(
+    trained: str, tested: str, shared: Sequence[str], answers: Sequence[_Answers], *, adapt: bool = False
+) -> CorpusPair:
     """Judge the answers of all seeds on the labels that two corpora share."""
     kept = [index for index, clip in enumerate(answers[0].clips) if clip.label in shared]
     clips = [answers[0].clips[index] for index in kept]
     targets = np.asarray([shared.index(str(clip.label)) for clip in clips], dtype=np.intp)
     found = [restrict(answer.probabilities[kept], answer.labels, shared) for answer in answers]
+    if adapt:
+        voices = voices_of(clips, tested)
+        found = [
+            adapt_voices(one, voices, [answer.reference[answer.labels.index(label)] for label in shared])
+            for one, answer in zip(found, answers, strict=True)
+        ]
     speakers = metrics.speaker_names(clips)
     # Every seed judges the same clips, so that the UAR of all answers together is the mean over seeds.
     intervals = metrics.speaker_bootstrap(np.tile(targets, len(found)), np.concatenate(found), speakers * len(found))
@@ -388,6 +416,18 @@ def _judge(trained: str, tested: str, shared: Sequence[str], answers: Sequence[_
         n_speakers=len(set(speakers) - {None}),
         caveat=answers[0].caveat,
     )
+
+
+def _figures(pairs: Sequence[CorpusPair]) -> dict[str, Any]:
+    """Return what a result says of its pairs: these, and means over those of two different corpora."""
+    across = [pair for pair in pairs if not pair.within]
+    by_seed = [statistics.fmean(uars) for uars in zip(*(pair.per_seed for pair in across), strict=True)]
+    return {
+        "pairs": tuple(pairs),
+        "mean_uar": statistics.fmean(by_seed),
+        "std_uar": statistics.stdev(by_seed) if len(by_seed) > 1 else 0.0,
+        "mean_chance": statistics.fmean(pair.chance for pair in across),
+    }
 
 
 def _says(*, leave_one_out: bool, seeds: Sequence[int]) -> str:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from emogram.config import SpectrogramConfig
-from emogram.spectrogram import FloatArray, mel_filters, model_input, power_spectrum, sum_bands
+from emogram.spectrogram import FloatArray, Frames, mel_filters, model_input, power_spectrum, sum_bands
 
 N_MFCC = 40
 N_CHROMA = 12
@@ -78,12 +78,15 @@ FEATURE_NAMES: tuple[str, ...] = (
 N_FEATURES = len(FEATURE_NAMES)
 
 
-def model_inputs(waveform: FloatArray, config: SpectrogramConfig) -> dict[str, FloatArray]:
+def model_inputs(
+    waveform: FloatArray, config: SpectrogramConfig, *, frames: Frames | None = None
+) -> dict[str, FloatArray]:
     """Turn a waveform into all that a model takes; training, evaluation and prediction pass here.
 
     Args:
         waveform: Shape (n_samples,), float32, at `config.sample_rate`, as `audio.load_audio` returns it.
         config: How.
+        frames: Its frames, where they are known, since it overlaps with another.
 
     Returns:
         "spectrogram": see `spectrogram.model_input`. With `config.utterance_features` also "features": see
@@ -92,7 +95,7 @@ def model_inputs(waveform: FloatArray, config: SpectrogramConfig) -> dict[str, F
     Raises:
         AudioError: The waveform is too short.
     """
-    inputs = {"spectrogram": model_input(waveform, config)}
+    inputs = {"spectrogram": model_input(waveform, config, frames=frames)}
     if config.utterance_features:
         inputs["features"] = utterance_features(waveform, config.sample_rate)
     return inputs

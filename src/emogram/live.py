@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emogram import features
 from emogram.audio import MAX_PEAK, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Waveform
 from emogram.classifier import Classifier
 from emogram.config import SpectrogramConfig, TimelineConfig
@@ -24,11 +23,12 @@ from emogram.silero import CHUNK, RATE
 from emogram.smoothing import Smoother, Stretch
 from emogram.spectrogram import FloatArray
 from emogram.speech import CHUNK_S, SoundListener, SpeechListener
+from emogram.stream_frames import StreamFrames
 from emogram.utterances import SpokenPart, SpokenParts
 from emogram.windowing import Grid, Step, Windowing
 
 MAX_WAITING = 1000  # steps without a window are small, and a stream of coughs has no others
-PIECE_S = 0.25  # what is listened to at once, so that a long chunk needs no more memory than a short one
+PIECE_S = 1.0  # what is listened to at once, so that a long chunk needs no more memory than a short one
 
 
 @dataclass(frozen=True)
@@ -338,14 +338,13 @@ class _Ear:
         # What listens for speech has a rate of its own, which mostly is the model's too.
         self._to_speech = None if spectrogram.sample_rate == RATE else _Resampler(sample_rate, RATE)
         self._listener = SpeechListener() if config.find_speech else SoundListener()
-        self._sound = np.empty(0, np.float32)  # at the model's rate, from sample `_first` on
-        self._first = 0
+        self._sound = StreamFrames(spectrogram)
         self._unheard = np.empty(0, np.float32)  # at `RATE`, less than a chunk
         self._n_chunks = 0
 
     def hear(self, piece: Waveform, *, last: bool) -> Iterator[_Job]:
         new = self._to_model(piece, last=last)
-        self._sound = np.concatenate([self._sound, new])
+        self._sound.add(new)
         self._unheard = np.concatenate(
             [self._unheard, new if self._to_speech is None else self._to_speech(piece, last=last)]
         )
@@ -353,7 +352,7 @@ class _Ear:
             self._unheard = np.pad(self._unheard, (0, -len(self._unheard) % CHUNK))
         n_new = len(self._unheard) // CHUNK
         if not last:  # two rates do not come at once
-            n_new = max(0, min(n_new, int((self._first + len(self._sound)) / self._per_chunk()) - self._n_chunks))
+            n_new = max(0, min(n_new, int(self._sound.end / self._per_chunk()) - self._n_chunks))
         if n_new:
             said = self._listener.probabilities(self._unheard[: n_new * CHUNK].reshape(n_new, CHUNK))
             self.speech_probability = float(said[-1])
@@ -367,10 +366,7 @@ class _Ear:
             for track in self._tracks:
                 for step in track.windowing.finish():
                     yield self._job(track, step)
-        kept = int((self._n_chunks - self._grid.window) * self._per_chunk())
-        if kept > self._first:
-            self._sound = self._sound[kept - self._first :]
-            self._first = kept
+        self._sound.forget(int((self._n_chunks - self._grid.window) * self._per_chunk()))
 
     def _per_chunk(self) -> float:
         return CHUNK_S * self._spectrogram.sample_rate
@@ -379,8 +375,7 @@ class _Ear:
         if step.window is None:
             return _Job(track, step, None)
         start, end = (round(step.seconds(chunk) * self._spectrogram.sample_rate) for chunk in step.window)
-        sound = self._sound[max(0, start - self._first) : end - self._first]
-        return _Job(track, step, features.model_inputs(sound, self._spectrogram))
+        return _Job(track, step, self._sound.model_inputs(start, end))
 
 
 class _Resampler:

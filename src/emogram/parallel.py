@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -19,7 +20,9 @@ Result = TypeVar("Result")
 
 # Starting processes costs about as much as this many clips, so fewer are done in this process.
 FEW = 32
-_AHEAD = 4  # items that lie ready for each process
+_AHEAD = 4  # bunches that lie ready for each process
+# Items that travel together: what a process sends for each costs its parent 0.4 ms, a fifth of what a clip takes.
+_MOST_IN_BUNCH = 8
 
 
 def worker_count(workers: int | None = None) -> int:
@@ -73,25 +76,31 @@ def map_parallel(
         return
     # Not fork: the parent may hold threads of numerical libraries.
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+    n_together = 1
+    if n_items is not None and patient:
+        n_together = min(_MOST_IN_BUNCH, max(1, n_items // (4 * _AHEAD * n_workers)))
+        # What is loaded once and then forked; heeded by the first that starts workers.
+        context.set_forkserver_preload(["__main__", getattr(function, "func", function).__module__])
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_ignore_interrupt)
     finished = False
     try:
-        waiting: dict[Future[Result | EmogramError], int] = {}
-        pending = iter(enumerate(items))
+        waiting: dict[Future[list[Result | EmogramError]], int] = {}
+        bunches = _bunches(items, n_together)
+        n_taken = 0
         exhausted = False
         while waiting or not exhausted:
             while not exhausted and len(waiting) < ahead * n_workers:
-                try:
-                    index, item = next(pending)
-                except StopIteration:
+                bunch = next(bunches, None)
+                if bunch is None:
                     exhausted = True
                     break
                 with _for_workers():
-                    waiting[pool.submit(_guarded, function, item)] = index
+                    waiting[pool.submit(_guarded_all, function, bunch)] = n_taken
+                n_taken += len(bunch)
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
-                yield waiting.pop(future), future.result()
+                yield from enumerate(future.result(), waiting.pop(future))
         finished = True
     except BrokenProcessPool:
         raise EmogramError(
@@ -110,6 +119,16 @@ def _guarded(function: Callable[[Item], Result], item: Item) -> Result | Emogram
         return function(item)
     except EmogramError as error:
         return error
+
+
+def _guarded_all(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result | EmogramError]:
+    return [_guarded(function, item) for item in items]
+
+
+def _bunches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    taken = iter(items)
+    while bunch := list(itertools.islice(taken, size)):
+        yield bunch
 
 
 @contextlib.contextmanager

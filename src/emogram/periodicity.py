@@ -46,19 +46,45 @@ def periodicity(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
     tables = tables_of(config.sample_rate, config.periodicity_bands)
     padded = np.pad(waveform.astype(np.float32, copy=False), tables.size // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, tables.size)[:: config.hop_length]
-    steps = np.empty((len(frames), tables.correlate.shape[1]), np.float32)
+    return relative(repeats(frames, tables))
+
+
+def repeats(frames: FloatArray, tables: Tables) -> FloatArray:
+    """Return what `periodicity` divides, of frames of samples, each by itself.
+
+    Args:
+        frames: Shape (n_frames, tables.size).
+        tables: Of the sample rate and the number of bands.
+
+    Returns:
+        Shape (n_frames, 1 + n_bands), float32: the energy of each frame, and its highest autocorrelation in each band,
+        over that of the window.
+    """
+    n_bands = (tables.correlate.shape[1] - 1) // STEPS
+    found = np.empty((len(frames), 1 + n_bands), np.float32)
+    windowed = np.zeros((min(len(frames), _BLOCK_FRAMES), tables.n_fft), np.float32)
     for first in range(0, len(frames), _BLOCK_FRAMES):  # as many as stay near the processor
-        windowed = np.zeros((len(frames[first : first + _BLOCK_FRAMES]), tables.n_fft), np.float32)
-        np.multiply(frames[first : first + _BLOCK_FRAMES], tables.window, out=windowed[:, : tables.size])
-        spectrum = rfft(windowed)[:, HUM_BINS : tables.n_bins]
+        block = slice(first, first + _BLOCK_FRAMES)
+        n = len(frames[block])
+        np.multiply(frames[block], tables.window, out=windowed[:n, : tables.size])
+        spectrum = rfft(windowed[:n])[:, HUM_BINS : tables.n_bins]
         power = np.square(spectrum.real) + np.square(spectrum.imag)
-        np.matmul(power, tables.correlate, out=steps[first : first + _BLOCK_FRAMES])
-    energy = steps[:, :1]
-    # Not `max` over the steps: over an axis of four, NumPy takes twenty times as long.
-    highest = reduce(np.maximum, np.split(steps[:, 1:], STEPS, axis=1))
-    highest /= energy + np.float32(QUIET) * max(float(energy.max()), 1e-20)
-    bands: FloatArray = np.clip(highest, np.float32(0.0), np.float32(1.0))
-    return bands
+        steps = power @ tables.correlate
+        found[block, :1] = steps[:, :1]
+        # Not `max` over the steps: over an axis of four, NumPy takes twenty times as long.
+        found[block, 1:] = reduce(np.maximum, np.split(steps[:, 1:], STEPS, axis=1))
+    return found
+
+
+def relative(repeated: FloatArray) -> FloatArray:
+    """Divide what `repeats` gives of all frames of a sound by their energy, and by more where that is near nothing.
+
+    Returns:
+        Shape (n_frames, n_bands), in [0, 1].
+    """
+    energy = repeated[:, :1]
+    shares = repeated[:, 1:] / (energy + np.float32(QUIET) * max(float(energy.max()), 1e-20))
+    return np.clip(shares, np.float32(0.0), np.float32(1.0), out=shares)
 
 
 def band_centres_hz(n_bands: int) -> npt.NDArray[np.float64]:

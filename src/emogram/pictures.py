@@ -17,12 +17,17 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import struct
+import zlib
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from emogram import spectrogram
 from emogram.audio import load_clip
@@ -45,9 +50,8 @@ Outcome = Literal["written", "unchanged"]
 _TAG = "emogram"  # keyword of the PNG text field
 _PNG_BEGIN, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _HEAD_BYTES = 512  # the text field stands before the pixels
-# On RAVDESS 4 makes pictures 1.5 % larger than 6, Pillow's default, in three quarters of the time, and 10 % smaller
-# than 1; 9 takes four times as long and saves 2 %.
-_COMPRESS_LEVEL = 4
+# On RAVDESS 4 takes half as long again and makes pictures 2 % larger; 6 takes three times as long and saves 3 %.
+_COMPRESS_LEVEL = 1
 
 
 @dataclass(frozen=True)
@@ -173,16 +177,32 @@ def _outcomes(
 
 
 def _draw(job: Job, *, config: SpectrogramConfig, config_hash: str) -> Outcome:
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
     clip, target = job
     pixels = spectrogram.picture(load_clip(clip, sample_rate=config.sample_rate), config)
-    info = PngInfo()
-    info.add_text(_TAG, _origin(clip, config_hash))
     with writing(target, durable=False) as temporary:
-        Image.fromarray(pixels).save(temporary, "PNG", pnginfo=info, compress_level=_COMPRESS_LEVEL)
+        temporary.write_bytes(_png(pixels, _origin(clip, config_hash)))
     return "written"
+
+
+def _png(pixels: npt.NDArray[np.uint8], origin: str) -> bytes:
+    """Return a picture, shape (height, width, 3), as PNG with what it was made from.
+
+    Its rows are packed as they are. Pillow tries five filters on each, which suit photographs: that takes four times as
+    long, and makes pictures of 256 colours 10 % larger. W3C, "Portable Network Graphics (PNG) Specification", 2003.
+    """
+    height, width, _ = pixels.shape
+    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # before each the number of its filter: none
+    rows[:, 1:] = pixels.reshape(height, -1)
+    chunks = {
+        b"IHDR": struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0),  # 8 bits of red, green and blue
+        b"tEXt": f"{_TAG}\0{origin}".encode("latin-1"),
+        b"IDAT": zlib.compress(rows.tobytes(), _COMPRESS_LEVEL),
+        b"IEND": b"",
+    }
+    return _PNG_BEGIN + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks.items()
+    )
 
 
 def _origin(clip: Clip, config_hash: str) -> str:

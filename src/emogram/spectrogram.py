@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from emogram.config import SpectrogramConfig
 from emogram.errors import AudioError, PictureError
 from emogram.fourier import rfft
-from emogram.periodicity import periodicity
+from emogram.periodicity import relative, repeats, tables_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,12 +32,27 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 MAX_PICTURE_PIXELS = 40_000_000  # far above any spectrogram; a few kilobytes of PNG can unpack to gigabytes
 
 
-def model_input(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
+class Frames(NamedTuple):
+    """What each frame of a sound says by itself, without regard to how loud the rest of the sound is.
+
+    Attributes:
+        decibels: Log-mel, as `log_mel` gives it, shape (n_frames, n_mels).
+        loudness: Mean power of the bands, shape (n_frames,), dB.
+        repeats: What `periodicity.repeats` gives, shape (n_frames, 1 + periodicity_bands); no columns without bands.
+    """
+
+    decibels: FloatArray
+    loudness: FloatArray
+    repeats: FloatArray
+
+
+def model_input(waveform: FloatArray, config: SpectrogramConfig, *, frames: Frames | None = None) -> FloatArray:
     """Turn a waveform into what a model takes.
 
     Args:
         waveform: Shape (n_samples,), float32, at `config.sample_rate`, as `audio.load_audio` returns it.
         config: How.
+        frames: Its frames, where they are known, since it overlaps with another.
 
     Returns:
         For `kind = "log_mel"` the scaled log-mel, shape (n_frames, n_mels, 1), in [0, 1]; `n_frames` is at least
@@ -48,31 +63,38 @@ def model_input(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
     Raises:
         AudioError: The waveform is shorter than one window.
     """
-    return input_of_scaled(scaled_bands(waveform, config), config)
+    return input_of_scaled(scaled_bands(waveform, config, frames=frames), config)
 
 
 def input_of_scaled(scaled: FloatArray, config: SpectrogramConfig) -> FloatArray:
     """Turn what `scaled_bands` gives into what a model takes; the second half of `model_input`."""
     if config.kind == "picture":
         return from_picture(picture_of_scaled(scaled, config))
-    wanted = max(config.min_frames, -(-len(scaled) // config.frame_multiple) * config.frame_multiple)
-    missing = wanted - len(scaled)
-    padded: FloatArray = np.pad(scaled, ((missing // 2, missing - missing // 2), (0, 0)))
-    return padded.astype(np.float16).astype(np.float32)[:, :, np.newaxis]
+    n_frames, n_bands = scaled.shape
+    wanted = max(config.min_frames, -(-n_frames // config.frame_multiple) * config.frame_multiple)
+    first = (wanted - n_frames) // 2
+    padded = np.zeros((wanted, n_bands, 1), np.float32)
+    padded[first : first + n_frames, :, 0] = as_half(scaled)
+    return padded
 
 
-def scaled_bands(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
+def scaled_bands(waveform: FloatArray, config: SpectrogramConfig, *, frames: Frames | None = None) -> FloatArray:
     """Return the log-mel, scaled to [0, 1] and trimmed as the config asks, and the periodicity it asks for beside it.
+
+    Args:
+        waveform: As for `model_input`.
+        config: How.
+        frames: As for `model_input`.
 
     Returns:
         Shape (n_frames, n_mels + periodicity_bands).
     """
-    decibels = log_mel(waveform, config)
-    kept = loud_frames(decibels, config.trim_db)
-    scaled = scale(decibels[kept], config)
+    frames = frames or frames_of(cut_frames(waveform, config), config)
+    kept = _near_loudest(frames.loudness, config.trim_db)
+    scaled = scale(frames.decibels[kept], config)
     if not config.periodicity_bands:
         return scaled
-    return np.concatenate([scaled, periodicity(waveform, config)[kept]], axis=1)
+    return np.concatenate([scaled, relative(frames.repeats)[kept]], axis=1)
 
 
 def scale(decibels: FloatArray, config: SpectrogramConfig) -> FloatArray:
@@ -113,7 +135,49 @@ def log_mel(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
     Raises:
         AudioError: The waveform is shorter than one window.
     """
-    frames = _frames(waveform, config)
+    return _decibels(_cut(waveform, config.n_fft, config), config)
+
+
+def frames_of(cut: FloatArray, config: SpectrogramConfig) -> Frames:
+    """Compute all that is computed of each frame alone.
+
+    Args:
+        cut: Samples of frames, shape (n_frames, `frame_size(config)`).
+        config: How.
+    """
+    decibels = _decibels(_middle(cut, config.n_fft), config)
+    if not config.periodicity_bands:
+        return Frames(decibels, _loudness(decibels), np.empty((len(cut), 0), np.float32))
+    tables = tables_of(config.sample_rate, config.periodicity_bands)
+    return Frames(decibels, _loudness(decibels), repeats(_middle(cut, tables.size), tables))
+
+
+def frame_size(config: SpectrogramConfig) -> int:
+    """Return how many samples what is computed of a frame reaches over; half of them lie before its centre."""
+    if not config.periodicity_bands:
+        return config.n_fft
+    return max(config.n_fft, tables_of(config.sample_rate, config.periodicity_bands).size)
+
+
+def cut_frames(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
+    """Cut a waveform, with silence before and after it, into frames around each `hop_length`-th sample.
+
+    Returns:
+        A view, shape (n_frames, `frame_size(config)`).
+
+    Raises:
+        AudioError: The waveform is shorter than one window.
+    """
+    return _cut(waveform, frame_size(config), config)
+
+
+def _middle(cut: FloatArray, size: int) -> FloatArray:
+    first = cut.shape[1] // 2 - size // 2
+    return cut[:, first : first + size]
+
+
+def _decibels(frames: FloatArray, config: SpectrogramConfig) -> FloatArray:
+    """Return the log-mel of frames of `n_fft` samples."""
     decibels = np.empty((len(frames), config.n_mels), np.float32)
     for first in range(0, len(frames), _BLOCK_FRAMES):
         block = slice(first, first + _BLOCK_FRAMES)
@@ -139,7 +203,7 @@ def power_spectrum(waveform: FloatArray, config: SpectrogramConfig) -> FloatArra
     Raises:
         AudioError: The waveform is shorter than one window.
     """
-    return frame_power(_frames(waveform, config), config)
+    return frame_power(_cut(waveform, config.n_fft, config), config)
 
 
 def frame_power(frames: FloatArray, config: SpectrogramConfig) -> FloatArray:
@@ -149,12 +213,13 @@ def frame_power(frames: FloatArray, config: SpectrogramConfig) -> FloatArray:
     return power
 
 
-def _frames(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
-    """Cut a waveform into overlapping frames without copying it, shape (n_frames, n_fft)."""
+def _cut(waveform: FloatArray, size: int, config: SpectrogramConfig) -> FloatArray:
+    """Cut a waveform into overlapping frames without copying it, shape (n_frames, size)."""
     if waveform.ndim != 1 or waveform.size < config.win_length:
         raise AudioError(f"waveform of shape {waveform.shape}; expected one dimension of at least {config.win_length}")
-    padded = np.pad(waveform.astype(np.float32, copy=False), config.n_fft // 2)
-    return np.lib.stride_tricks.sliding_window_view(padded, config.n_fft)[:: config.hop_length]
+    padded = np.zeros(waveform.size + size // 2 * 2, np.float32)  # np.pad takes its time
+    padded[size // 2 : size // 2 + waveform.size] = waveform
+    return np.lib.stride_tricks.sliding_window_view(padded, size)[:: config.hop_length]
 
 
 def _squares(frames: FloatArray, config: SpectrogramConfig) -> FloatArray:
@@ -188,9 +253,17 @@ def loud_frames(decibels: FloatArray, trim_db: float) -> slice:
         decibels: Log-mel, shape (n_frames, n_mels), dB.
         trim_db: Distance in dB, >= 0; 0 leaves none out.
     """
+    return _near_loudest(_loudness(decibels), trim_db)
+
+
+def _loudness(decibels: FloatArray) -> FloatArray:
+    loudness: FloatArray = 10.0 * np.log10(np.mean(np.power(10.0, decibels / 10.0), axis=1))
+    return loudness
+
+
+def _near_loudest(loudness: FloatArray, trim_db: float) -> slice:
     if trim_db == 0.0:
-        return slice(0, len(decibels))
-    loudness = 10.0 * np.log10(np.mean(np.power(10.0, decibels / 10.0), axis=1))
+        return slice(0, len(loudness))
     loud = np.flatnonzero(loudness >= loudness.max() - trim_db)
     return slice(int(loud[0]), int(loud[-1]) + 1)
 
@@ -216,7 +289,23 @@ def picture_of_scaled(scaled: FloatArray, config: SpectrogramConfig) -> npt.NDAr
 
 def from_picture(pixels: npt.NDArray[np.uint8]) -> FloatArray:
     """Turn RGB pixels into model input, in [0, 1] and exact in float16; same shape."""
-    return (pixels.astype(np.float32) / np.float32(255)).astype(np.float16).astype(np.float32)
+    return as_half(pixels.astype(np.float32) / np.float32(255))
+
+
+def as_half(values: FloatArray) -> FloatArray:
+    """Round values from 0 to 1 to the nearest that float16 holds; same shape.
+
+    As `values.astype(np.float16).astype(np.float32)` does, which takes NumPy six times as long, one value at a time. A
+    sum with 2**13 times the power of two below a value has room for 11 of its binary digits, as a half has, down to
+    2**-14, below which halves are evenly spaced.
+    """
+    exponents = values.view(np.uint32) & np.uint32(0x7F800000)
+    np.maximum(exponents, np.float32(2**-14).view(np.uint32), out=exponents)
+    exponents += np.uint32(13 << 23)
+    large = exponents.view(np.float32)
+    rounded: FloatArray = values + large
+    rounded -= large
+    return rounded
 
 
 def resize_picture(image: Image, size: int) -> npt.NDArray[np.uint8]:

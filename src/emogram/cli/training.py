@@ -55,6 +55,7 @@ from emogram.errors import SettingsError
 from emogram.settings import takes_settings
 
 if TYPE_CHECKING:
+    from emogram.crosscorpus import CrossCorpusResult
     from emogram.demo import DemoResult
 
 # Settings of splits that mean nothing where corpora are judged on one another.
@@ -302,6 +303,12 @@ def crosscorpus(
         bool,
         typer.Option("--leave-one-out", help="Train on all corpora but the one that judges, not on one at a time."),
     ] = False,
+    adapt: Annotated[
+        bool,
+        typer.Option(
+            "--adapt", help="Also adapt the answers to each test voice, without labels; told apart from the others."
+        ),
+    ] = False,
     seeds: Seeds = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Trainings at once; by default one for each processor.")
@@ -342,6 +349,7 @@ def crosscorpus(
         config,
         out or Path("runs") / file_name(f"{words}-{config.network.network}"),
         leave_one_out=leave_one_out,
+        adapt=adapt,
         seeds=chosen,
         jobs=jobs,
         engine=engine_named(engine, address),
@@ -354,13 +362,23 @@ def crosscorpus(
         print_json(
             {**result.to_dict(), "out": str(result.out), "seeds": list(chosen), "seconds": result.seconds}
             | {"warnings": list(result.warnings), "failed": failed_dicts(result.failed)}
+            | ({} if result.adapted is None else {"adapted": result.adapted.to_dict()})
         )
     else:
         title = "Trained on all others, judged on each" if leave_one_out else "Trained on each, judged on each"
-        console.show(console.corpus_pairs_view(result.pairs, title=title, protocol=result.protocol))
-        spread = f", standard deviation over seeds {console.percent(result.std_uar)}" if len(chosen) > 1 else ""
-        mean, chance = console.percent(result.mean_uar), console.percent(result.mean_chance)
-        console.show(f"mean UAR between different corpora: {mean}{spread}; chance {chance}")
+        _show_pairs(result, title)
+        if result.adapted is not None:
+            _show_pairs(result.adapted, f"{title}, adapted to each voice")
     console.failures(result.failed, total=sum(len(corpus.clips) for corpus in found))
     console.say(f"results: {result.out} (after {console.duration(result.seconds)})")
     return PARTLY_FAILED if result.failed else 0
+
+
+def _show_pairs(result: CrossCorpusResult, title: str) -> None:
+    from emogram import console
+
+    console.show(console.corpus_pairs_view(result.pairs, title=title, protocol=result.protocol))
+    n_seeds = len(result.pairs[0].per_seed)
+    spread = f", standard deviation over seeds {console.percent(result.std_uar)}" if n_seeds > 1 else ""
+    mean, chance = console.percent(result.mean_uar), console.percent(result.mean_chance)
+    console.show(f"mean UAR between different corpora: {mean}{spread}; chance {chance}")
