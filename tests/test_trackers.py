@@ -21,7 +21,7 @@ from PIL import Image
 from emogram import __version__
 from emogram.batches import TrainingBatches
 from emogram.config import flat_settings
-from emogram.errors import MissingExtraError
+from emogram.errors import MissingExtraError, OutputError
 from emogram.plots.examples import Example, draw_examples
 from emogram.splits import make_split
 from emogram.trackers import (
@@ -653,6 +653,22 @@ def test_the_picture_shows_each_label_before_and_after(batches, voices_dataset, 
         assert opened.size[0] > 600
     tell_examples(Following(), taken, voices_dataset, split.train, tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_picture_that_cannot_be_written_leaves_none_of_an_earlier_training(
+    batches, voices_dataset, tmp_path, monkeypatch
+):
+    def fail(figure, path):
+        raise OutputError(f"cannot write {path}: the disk is full")
+
+    monkeypatch.setattr("emogram.plots.style.save", fail)
+    (tmp_path / "examples.png").write_bytes(b"of an earlier training")
+    split, taken = batches()
+    told = []
+    following = Following({"TensorBoard": SimpleNamespace()}, progress=SimpleNamespace(say=told.append))
+    tell_examples(following, taken, voices_dataset, split.train, tmp_path)
+    assert not (tmp_path / "examples.png").exists()
+    assert len(told) == 1 and "the disk is full; this run goes on without example spectrograms" in told[0]
 
 
 def test_a_row_names_the_clip_and_what_the_changed_one_stands_for():

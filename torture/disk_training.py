@@ -19,6 +19,7 @@ SIZES = (0, 100, 1000, 4096, 20_000, 100_000, 1_000_000)
 SHORT_SITES = 3
 N_NOT_CACHED = 2  # clips
 LOCK = "checkpoints/lock"
+EXAMPLES = "plots/examples.png"  # a training that cannot draw it says so and goes on, without that of an earlier one
 SUMS = "model/SHA256SUMS"  # is removed before a model is sealed anew, so that no half of one is taken for it
 
 
@@ -78,7 +79,8 @@ def failures(folder: Path, *, long: bool) -> Tried:
         if ended.untyped:
             return ended.untyped
         after = training.files(run)
-        if gone := before.keys() - after.keys() - {SUMS}:
+        told = {EXAMPLES} if "goes on without example spectrograms" in " ".join(ended.told.split()) else set()
+        if gone := before.keys() - after.keys() - {SUMS} - told:
             return f"lost {sorted(gone)}"
         # A temporary file has another name: it too is told here, unless it could not be removed.
         half = [
@@ -91,15 +93,15 @@ def failures(folder: Path, *, long: bool) -> Tried:
         ]
         if half:
             return f"half a file, or a left one: {half}"
-        if ended.code == 0 and after != wanted:
-            return f"says that all went well, and these are not as they should be: {_differing(after, wanted)}"
+        if ended.code == 0 and (differing := set(_differing(after, wanted)) - (told - after.keys())):
+            return f"says that all went well, and these are not as they should be: {sorted(differing)}"
         again = attempt(go_on if (run / "checkpoints").is_dir() else begin, None, prepare=_save_at_every_step)
         if again.code:
             return f"does not go on: {again.told[-300:]}"
-        if differing := _differing(training.files(run), wanted):
-            return f"comes to other files when it goes on: {differing}"
-        other = _differing(training.files(cache), cached)
-        if differing := [name for name in other if not may_be_left(name, failure)]:
+        finished = training.files(run)
+        if other := set(_differing(finished, wanted)) - (told - finished.keys()):
+            return f"comes to other files when it goes on: {sorted(other)}"
+        if differing := [name for name in _differing(training.files(cache), cached) if not may_be_left(name, failure)]:
             return f"leaves another cache: {differing}"
         return ""
 

@@ -35,9 +35,9 @@ def run(*, long: bool, seed: int) -> Verdict:
                 url, examples=300 if long else 3, seed=seed, job_id=done_job(url, {}), limit_s=3600 if long else 300
             )
         with serving("--data", str(folder / "jobs")) as service:
-            # A burst may fill the queue, before it is known for more than one. Of two minutes those are one in 200.
-            n_first = 0 if long else ServeConfig().max_queue
-            figures, counts = overrun(service, spoken(folder), folder, seconds=120 if long else 5, n_first=n_first)
+            # A burst fills the queue, and keeps it full until it is known for more than one: too much of a short form.
+            n_first = 0 if long else 2 * ServeConfig().max_queue
+            figures, counts = overrun(service, spoken(folder), folder, seconds=120 if long else 8, n_first=n_first)
     n_least = 5000 if long else 300
     return Verdict(
         [

@@ -167,8 +167,9 @@ class BoundedProtocol(_Watched, H11Protocol):
         """Refuse a clip that there is no room for, before anybody looks at it.
 
         Overrun, the service must not spend on those whom it turns away what those need whom it let in: through all of
-        uvicorn and the guard, a refusal takes four times as much. The connection is kept where it is plain how long the
-        request is, since to make another one takes both sides more than all the rest.
+        uvicorn and the guard, a refusal takes four times as much. To make another connection takes both sides more than
+        all the rest: it is kept where it is plain how long the request is, and where the client waits for its answer
+        and takes it, as else it could be answered into memory without end.
         """
         if not data.startswith(CLIPS) or self.conn.their_state is not h11.IDLE or self.conn.trailing_data[0]:
             return False
@@ -178,7 +179,8 @@ class BoundedProtocol(_Watched, H11Protocol):
         except Problem as busy:
             service.metrics.answered(CLIPS_PATH, "POST", status_of(busy.code), 0.0)
             self._unset_keepalive_if_required()
-            self._left = _plain_length(data)
+            length = _plain_length(data)
+            self._left = length if length >= len(data) and not self.transport.get_write_buffer_size() else 0
             self._say(busy.code, str(busy), retry_headers(busy), is_last=not self._left)
             if not self._left:
                 self._is_refused = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,8 @@ def tell_examples(
     try:
         save(draw_examples(examples, dataset.spectrogram, title="one training clip of each label"), folder / FILE)
     except OutputError as error:
+        with contextlib.suppress(OSError):  # what an earlier training left under this name shows nothing of this one
+            (folder / FILE).unlink(missing_ok=True)
         following.progress.say(f"warning: {error}; this run goes on without example spectrograms")
         return
     following.picture("examples", folder / FILE)
