@@ -1,20 +1,24 @@
-# syntax=docker/dockerfile:1
 # The service on processors alone: docker build -t emogram . && docker run -p 127.0.0.1:8000:8000 -e EMOGRAM_TOKEN=... emogram
 # docs/service.md says more. Nothing of the training framework is inside.
 
-FROM python:3.12-slim-bookworm AS build
+# Another image with Python 3.11 to 3.13 and its venv, such as that of a mirror: --build-arg BASE_IMAGE=...
+ARG BASE_IMAGE=python:3.12-slim-bookworm
+
+FROM ${BASE_IMAGE} AS build
+# Of a mirror of Python's packages, likewise.
+ARG PIP_INDEX_URL
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
-RUN python -m venv /opt/emogram
+RUN python3 -m venv /opt/emogram
 # What others made changes seldom, and stays in a layer of its own.
 COPY requirements/core.txt requirements/serve.txt requirements/
 RUN /opt/emogram/bin/pip install -r requirements/serve.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-# pip is of no use in the image, and somebody who broke in could make use of it.
-RUN /opt/emogram/bin/pip install --no-deps . && /opt/emogram/bin/pip uninstall --yes pip
+# pip and what Python 3.11 sets beside it are of no use in the image, and somebody who broke in could make use of them.
+RUN /opt/emogram/bin/pip install --no-deps . && /opt/emogram/bin/pip uninstall --yes setuptools pip
 
-FROM python:3.12-slim-bookworm
+FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="emogram" \
       org.opencontainers.image.description="Speech emotion recognition from spectrograms, as a service" \
       org.opencontainers.image.licenses="MIT AND CC-BY-NC-SA-4.0"

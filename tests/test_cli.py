@@ -26,6 +26,7 @@ from emogram.bundle import open_bundle, seal
 from emogram.cli.shared import new_folder
 from emogram.config import RunConfig, SpectrogramConfig
 from emogram.errors import EmogramError
+from emogram.installing import install_line
 from emogram.records import Clip, CorpusPair, Report, SeedSummary
 from emogram.testing import tiny_bundle
 from emogram.versions import version_lines
@@ -463,7 +464,7 @@ def test_drawing_without_matplotlib_names_what_to_install(run, model, tmp_path, 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     ran = run("predict", "a.wav", "--model", model, "--picture", tmp_path / "x.png")
     assert ran.code == 1
-    assert "drawing pictures needs the extra 'train', which is not installed: pip install 'emogram[train]'" in ran.err
+    assert f"drawing pictures needs the extra 'train', which is not installed: {install_line('train')}" in ran.err
 
 
 # ---------------------------------------------------------------- spectrograms, corpora
@@ -734,9 +735,7 @@ def test_without_the_extra_training_is_refused_before_any_work(run, monkeypatch,
     monkeypatch.setattr(doctor, "missing_for_training", lambda: ["keras"])
     ran = run(*arguments)
     assert ran.code == 1
-    assert ran.err == (
-        f"error: {feature} needs the extra 'train', which is not installed: pip install 'emogram[train]'\n"
-    )
+    assert ran.err == f"error: {feature} needs the extra 'train', which is not installed: {install_line('train')}\n"
 
 
 def test_evaluation_is_given_model_corpus_and_part(run, library, model, tmp_path):

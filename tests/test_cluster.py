@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_where_no_cluster_runs_the_reader_is_told_how_to_start_one(monkeypatch, 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     with (
-        pytest.raises(SettingsError, match=r"no connection to a Ray cluster at 'auto' .* `ray start --head`"),
+        pytest.raises(SettingsError, match=r"no connection to a Ray cluster at 'auto' .* `ray start --head --dis"),
         connected(),
     ):
         pass
@@ -263,6 +264,40 @@ def test_cross_validation_on_the_cluster_gives_what_this_machine_gives(
     assert there.report == here.report
     for file in ("predictions.csv", "seed-0/fold-0/predictions.csv", "seed-0/fold-0/config.toml"):
         assert (tmp_path / "there" / file).read_bytes() == (tmp_path / "here" / file).read_bytes()
+
+
+@pytest.mark.long
+def test_a_search_on_the_cluster_tries_what_this_machine_tries_and_comes_to_the_same(
+    address, voices_folder, settings_of, tmp_path, monkeypatch
+):
+    """With one job at a time; what is drawn depends on what the trials before came to."""
+    pytest.importorskip("optuna")
+    import torch
+
+    from emogram.corpora import find_corpus
+    from emogram.tuning import Range, SearchSpace, tune
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.chdir(voices_folder)
+    corpus = find_corpus(Path("manifest.csv"))
+    space = SearchSpace({"train.learning_rate": Range(1e-4, 1e-2, log=True, step=None, whole=False)})
+    common = {"space": space, "trials": 3, "pruner": "none", "jobs": 1}
+    try:
+        here = tune(corpus, settings_of(), tmp_path / "here", **common)
+    finally:
+        torch.set_num_threads(threads)
+    progress = Listener()
+    engine = engines.engine_named("ray", address)
+    there = tune(corpus, settings_of(), tmp_path / "there", **common, engine=engine, progress=progress)
+    assert [trial.state for trial in here.trials] == ["complete"] * 3
+    assert len({trial.value for trial in here.trials}) > 1
+    assert [replace(trial, seconds=0.0) for trial in there.trials] == [
+        replace(trial, seconds=0.0) for trial in here.trials
+    ]
+    assert there.config == here.config
+    assert progress.steps["tuning"] == 3
+    assert (tmp_path / "there" / "best.toml").read_bytes() == (tmp_path / "here" / "best.toml").read_bytes()
 
 
 def test_an_archive_on_the_cluster_has_the_rows_of_this_machine_though_a_node_goes(cluster, tmp_path, capfd):

@@ -8,6 +8,7 @@ import statistics
 
 import numpy as np
 import pytest
+import soundfile
 from listeners import Listener
 
 from emogram import crosscorpus as crossing
@@ -33,6 +34,16 @@ def part_of(corpus, name, speakers, labels, *, sentence=""):
         if clip.speaker in numbers and clip.label in labels and clip.path.stem.endswith(sentence)
     )
     return dataclasses.replace(corpus, name=name, clips=clips, labels=tuple(labels), licences={name: f"of {name}"})
+
+
+def unheard(corpus, folder):
+    """The same corpus in other recordings, half as loud."""
+    clips = []
+    for clip in corpus.clips:
+        waveform, sample_rate = soundfile.read(clip.path)
+        soundfile.write(folder / clip.path.name, 0.5 * waveform, sample_rate)
+        clips.append(dataclasses.replace(clip, path=folder / clip.path.name))
+    return dataclasses.replace(corpus, clips=tuple(clips))
 
 
 @pytest.fixture(scope="module")
@@ -302,5 +313,16 @@ def test_a_start_from_a_model_that_saw_a_tested_corpus_is_refused(tiny_run, corp
         clips=tuple(dataclasses.replace(c, corpus="synthetic-voices") for c in corpora[1].clips),
     )
     with pytest.raises(CorpusError, match="was trained on synthetic-voices, which is to be judged as never seen"):
-        crosscorpus((corpora[0], seen), config, tmp_path, jobs=1)
+        crosscorpus((unheard(corpora[0], tmp_path), seen), config, tmp_path / "out", jobs=1)
+    assert trained == []
+
+
+def test_a_start_from_a_model_that_saw_it_by_another_name_is_refused_by_its_recordings(
+    tiny_run, corpora, settings_of, tmp_path, trained
+):
+    config = settings_of(
+        train={"init": tiny_run.run, "epochs": 1}, split={"validation_speakers": [], "test_speakers": []}
+    )
+    with pytest.raises(CorpusError, match=r"of the two part, 6 of 12 clips chose the epoch .* \(synthetic03_angry_01"):
+        crosscorpus((unheard(corpora[0], tmp_path), corpora[1]), config, tmp_path / "out", jobs=1)
     assert trained == []

@@ -26,6 +26,7 @@ from emogram.dimensions import find_dimensions, learn_scales, numbers_of, scales
 from emogram.errors import CorpusError, ModelError, SettingsError
 from emogram.evaluate import evaluate, evaluate_predictions
 from emogram.export import run_outputs
+from emogram.finetune import finetune
 from emogram.losses import IMPOSSIBLE
 from emogram.network import build_network
 from emogram.predictions import averaged, read_predictions
@@ -399,6 +400,31 @@ def test_training_starts_from_a_model_that_told_classes_only(runs, few, settings
 
 
 # ---------------------------------------------------------------- bundle and answers
+
+
+def test_fine_tuning_compares_labels_and_says_where_numbers_are_trained_further(runs, few, settings_of, tmp_path):
+    with pytest.raises(SettingsError, match=r"targets is dimensions, .*`emogram train CORPUS --init .*both --tar"):
+        finetune(runs["both"].run, few, tmp_path / "out", config=tiny(settings_of, "dimensions"), workers=1)
+    with pytest.raises(SettingsError, match=r"tells dimensions only, and fine-tuning compares what is said of labels"):
+        finetune(runs["dimensions"].run, few, tmp_path / "out", workers=1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.long
+def test_a_model_of_both_is_fine_tuned_in_both(runs, few, settings_of, tmp_path, without_plots):
+    """On other recordings of other voices."""
+    clips = []
+    for clip in few.clips:
+        waveform, sample_rate = soundfile.read(clip.path)
+        soundfile.write(tmp_path / clip.path.name, 0.5 * waveform, sample_rate)
+        clips.append(dataclasses.replace(clip, corpus="others", path=tmp_path / clip.path.name))
+    others = dataclasses.replace(few, name="others", clips=tuple(clips))
+    config = tiny(settings_of, "both", epochs=1)
+    result = finetune(runs["both"].run, others, tmp_path / "out", config=config, workers=1)
+    assert result.change is not None and result.change.after.labels == ("angry", "calm", "happy", "sad")
+    info = open_bundle(tmp_path / "out").info
+    assert [(each.name, each.low, each.high) for each in info.dimensions] == [("arousal", *SCALE), ("valence", *SCALE)]
+    assert {"uar", "ccc", "arousal_ccc"} <= info.metrics.keys()
 
 
 def test_only_models_that_tell_dimensions_are_of_the_new_format(runs, tiny_run):

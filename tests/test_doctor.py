@@ -11,8 +11,9 @@ import tomllib
 from pathlib import Path
 
 import emogram
-from emogram import doctor, versions
+from emogram import doctor, installing, versions
 from emogram.classifier import Classifier
+from emogram.errors import MissingExtraError
 from emogram.extras import EXTRAS, Extra
 
 ROOT = Path(__file__).parents[1]
@@ -46,8 +47,10 @@ def test_an_extra_that_is_not_there_is_told_with_its_exact_line(monkeypatch):
     assert check.ok, "nobody must have it"
     assert check.found == "not installed; gives hearing what was not said"
     assert check.advice == f"pip install -e '{ROOT}[telepathy]'"
-    monkeypatch.setattr(versions, "checkout", lambda: None)
-    assert versions.install_line("mic") == "pip install 'emogram[mic]'"
+    assert str(MissingExtraError("it", "mic")).endswith(f"not installed: pip install -e '{ROOT}[mic]'")
+    monkeypatch.setattr(installing, "checkout", lambda: None)
+    assert installing.install_line("mic") == "pip install 'emogram[mic]'"
+    assert str(MissingExtraError("it", "mic")).endswith("not installed: pip install 'emogram[mic]'")
 
 
 def test_sound_of_telephones_is_written_and_read_where_pyav_is(monkeypatch):
@@ -115,8 +118,8 @@ def test_the_commit_of_a_checkout_is_told_with_a_mark_where_it_was_changed(monke
     package = tmp_path / "src" / "emogram"
     package.mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text("first")
-    monkeypatch.setattr(versions, "_HERE", package)
-    assert versions.checkout() == tmp_path
+    monkeypatch.setattr(installing, "_HERE", package)
+    assert installing.checkout() == tmp_path
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert versions.commit() is None, "no repository, as in an unpacked sdist"
     git(tmp_path, "init", "-q")
@@ -133,6 +136,6 @@ def test_the_commit_of_a_package_installed_from_a_repository_is_told(monkeypatch
         def read_text(self, name: str) -> str:
             return json.dumps({"url": "https://example.org/emogram", "vcs_info": {"commit_id": "0123456789abcdef"}})
 
-    monkeypatch.setattr(versions, "_HERE", tmp_path)
+    monkeypatch.setattr(installing, "_HERE", tmp_path)
     monkeypatch.setattr(versions.importlib.metadata, "distribution", lambda name: Installed())
     assert versions.commit() == "0123456789ab"

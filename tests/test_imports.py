@@ -19,17 +19,17 @@ SOURCE = Path(emogram.__file__).parent
 
 # DESIGN.md, "The house": a module imports only from those that stand before it here.
 FLOORS = (
-    "errors", "nearby", "config", "records", "files", "checkpoints", "progress", "parallel", "relay", "cluster",
-    "engines", "protocols", "watched", "audio", "fourier", "silero", "speech", "recordings", "turns", "degrade",
-    "voices", "periodicity", "spectrogram", "features", "corpora", "downloads", "pictures", "dataset", "leaks",
-    "splits", "copies", "joined", "balance", "augment", "backend", "devices", "losses", "heads", "network", "fused",
-    "optimizers", "batches", "metrics", "calibration", "dimensions", "adapt", "familiar", "overview", "plots",
-    "remote", "bundle", "card", "hub", "runtime", "export", "lineage", "saved_network", "rebuilt", "pretraining",
-    "classifier", "distillation", "stream_frames", "windowing", "smoothing", "utterances", "live", "timeline",
-    "listening", "explanations", "writers", "predictions", "testing", "onnx_front_end", "litert", "deploy", "archive",
-    "serve", "client", "versions", "trackers", "callbacks", "resuming", "judging", "adapted", "train", "evaluate",
-    "robustness", "compare", "jobs", "crossval", "crosscorpus", "changes", "finetune", "ship", "demo", "settings",
-    "extras", "doctor", "tuning", "console", "live_view", "cli", "__main__",
+    "installing", "errors", "silenced", "nearby", "config", "records", "files", "checkpoints", "progress", "parallel",
+    "relay", "cluster", "engines", "protocols", "watched", "audio", "fourier", "silero", "speech", "recordings",
+    "turns", "degrade", "voices", "periodicity", "spectrogram", "features", "corpora", "downloads", "pictures",
+    "dataset", "leaks", "splits", "copies", "joined", "balance", "augment", "backend", "devices", "losses", "heads",
+    "network", "fused", "optimizers", "batches", "metrics", "calibration", "dimensions", "adapt", "familiar",
+    "overview", "plots", "remote", "bundle", "card", "hub", "runtime", "export", "lineage", "saved_network", "rebuilt",
+    "pretraining", "classifier", "distillation", "stream_frames", "windowing", "smoothing", "utterances", "live",
+    "timeline", "listening", "explanations", "writers", "predictions", "testing", "onnx_front_end", "litert", "deploy",
+    "archive", "serve", "client", "versions", "trackers", "callbacks", "resuming", "judging", "adapted", "train",
+    "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "changes", "finetune", "ship", "demo",
+    "settings", "extras", "doctor", "tuning", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import soundfile
 
 from emogram.backend import keras
 from emogram.bundle import Origin, TrainingCorpus, open_bundle
@@ -17,10 +18,16 @@ from emogram.splits import make_split
 from emogram.train import describe_model, input_shapes, train
 
 
-def other_corpus(dataset):
+def renamed(dataset):
     """The same sounds, as if they were of another corpus."""
     clips = [dataclasses.replace(clip, corpus="other") for clip in dataset.clips]
     return dataclasses.replace(dataset, clips=tuple(clips))
+
+
+def other_corpus(dataset):
+    """Other recordings of another corpus, whose speakers have the same names."""
+    samples = [dataclasses.replace(sample, content=f"other {sample.content}") for sample in dataset.samples]
+    return dataclasses.replace(renamed(dataset), samples=tuple(samples))
 
 
 @pytest.fixture
@@ -105,6 +112,23 @@ def test_speakers_who_were_heard_may_train_and_not_judge_or_choose(starting, voi
     assert starting(other_corpus(voices_dataset), split=swapped) is not None, "speaker 01 of another corpus is another"
 
 
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ({}, r"of the validation part, 8 of 8 clips chose the epoch .*synthetic03_angry_01"),
+        ({"validation_speakers": ["synthetic04"], "test_speakers": ["synthetic01"]},
+         r"of the test part, 8 of 8 clips were trained on \(synthetic01_angry_01.*learn from a model that does"),
+        ({"validation_speakers": [], "test_speakers": [], "split": "random"}, r"clips were trained on"),
+    ],
+    ids=["chose", "trained", "at random"],
+)  # fmt: skip
+def test_a_copy_of_what_it_heard_may_not_judge_or_choose_by_another_name(starting, voices_dataset, split, message):
+    with pytest.raises(CorpusError, match=message):
+        starting(renamed(voices_dataset), **({"split": split} if split else {}))
+    judged_alone = {"validation_speakers": ["synthetic04"], "test_speakers": []}
+    assert starting(renamed(voices_dataset), split=judged_alone) is not None, "they may train"
+
+
 def test_unknown_speakers_of_a_corpus_that_was_trained_on_are_refused(starting, voices_dataset):
     clips = tuple(dataclasses.replace(clip, speaker=None) for clip in voices_dataset.clips)
     at_random = {"validation_speakers": [], "test_speakers": [], "split": "random"}
@@ -141,8 +165,12 @@ def test_the_bundle_names_the_model_and_corpora_it_started_from(starting, voices
 @pytest.mark.usefixtures("without_plots")
 def test_training_starts_where_the_model_stopped(tiny_run, voices_corpus, settings_of, tmp_path):
     """At a vanishing learning rate the network stays what it was; batch normalisation alone moves."""
-    clips = tuple(dataclasses.replace(clip, corpus="other") for clip in voices_corpus.clips)
-    corpus = dataclasses.replace(voices_corpus, name="other", clips=clips)
+    clips = []
+    for number, clip in enumerate(voices_corpus.clips):
+        waveform, sample_rate = soundfile.read(clip.path)
+        soundfile.write(tmp_path / clip.path.name, 0.5 * waveform[number:], sample_rate)
+        clips.append(dataclasses.replace(clip, corpus="other", path=tmp_path / clip.path.name))
+    corpus = dataclasses.replace(voices_corpus, name="other", clips=tuple(clips))
     config = settings_of(train={"init": tiny_run.run, "epochs": 1, "learning_rate": 1e-12})
     result = train(corpus, config, tmp_path / "run", workers=1)
     before, after = (
@@ -189,6 +217,15 @@ def test_who_taught_must_not_have_heard_who_judges_or_chooses(taught):
         taught(split={"validation_speakers": ["synthetic02"], "test_speakers": ["synthetic04"]})
     with pytest.raises(CorpusError, match="has heard synthetic-voices/synthetic01, and the test part is of voices"):
         taught(split={"validation_speakers": ["synthetic03"], "test_speakers": ["synthetic01"]})
+
+
+def test_who_taught_must_not_have_heard_who_judges_by_another_name(taught, voices_dataset):
+    copy = renamed(voices_dataset)
+    with pytest.raises(CorpusError, match="of the test part, 8 of 8 clips chose the epoch"):
+        taught(copy, split={"validation_speakers": ["synthetic04"], "test_speakers": ["synthetic03"]})
+    with pytest.raises(CorpusError, match="of the validation part, 8 of 8 clips were trained on"):
+        taught(copy, split={"validation_speakers": ["synthetic02"], "test_speakers": ["synthetic04"]})
+    assert taught(copy).teachers, "who chose the teacher chooses"
 
 
 def test_other_labels_or_spectrograms_cannot_be_taught(taught, voices_dataset, settings_of):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,8 +25,11 @@ from serving import running
 import emogram
 from emogram import cli
 from emogram.config import ServeConfig
+from emogram.installing import install_line
 from emogram.serve import connections
 from emogram.serve.app import create_app
+from emogram.serve.problems import Problem
+from emogram.serve.workers import Workers
 from emogram.testing import tiny_bundle
 
 SLOW_DECODER = """
@@ -283,6 +287,73 @@ def test_connections_are_kept_for_the_next_request(served):
     assert both.count(b"HTTP/1.1 200") == 2
 
 
+@pytest.fixture
+def full(monkeypatch):
+    """There is no room for clips."""
+
+    def refuse(_: Workers) -> None:
+        raise Problem("busy", "too much is asked at once; come again", retry_after_s=1.0)
+
+    monkeypatch.setattr(Workers, "check_room", refuse)
+
+
+CLIP = b"POST /v1/audio/emotions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: audio/wav\r\n"
+LAST = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+STATUS = re.compile(rb"HTTP/1\.1 (\d+) ")
+
+
+@pytest.mark.parametrize("way", ["at once", "in pieces", "byte by byte"])
+def test_a_clip_too_many_keeps_its_connection(served, full, way):
+    """What its body holds is no request, and what follows it is one."""
+    body = LAST * 3
+    clip = CLIP + f"Connection: keep-alive\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    sent = clip * 2 + LAST
+    n_whole = len(clip) - len(body)  # a head in pieces is none that one look tells
+    pieces = {
+        "at once": [sent],
+        "in pieces": [sent[:n_whole], sent[n_whole : len(clip) - 7], sent[len(clip) - 7 :]],
+        "byte by byte": [sent[:n_whole], *(bytes([byte]) for byte in body), clip + LAST],
+    }
+    answer = talk(served, *pieces[way], pause_s=0.001 if way == "byte by byte" else 0.05)
+    assert STATUS.findall(answer) == [b"429", b"429", b"200"]
+    assert answer.lower().count(b"retry-after") == 2
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        CLIP + b"Transfer-Encoding: chunked\r\n",
+        CLIP + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+        CLIP + b"Content-Length: 4\r\nContent-Length: 4\r\n",
+        CLIP + b"Content-Length: 4\r\nX: content-length: 4\r\n",
+        CLIP + b"Content-Length : 4\r\n",
+        CLIP + b"Content-Length: +4\r\n",
+        CLIP + b"Content-Length: 4, 4\r\n",
+        CLIP + b"X: a\r\n Content-Length: 4\r\n",
+        CLIP + b"Content-Length: 4\nX: a\r\n",
+        CLIP + b"Content-Length: 4\r\nX: a\rb\r\n",
+        CLIP + b"Content-Length: 4\r\nX: a\n\nb\r\n",
+        CLIP + b"Content-Length: 99999999\r\n",
+        CLIP + b"Content-Length: 4\r\nExpect: 100-continue\r\n",
+        CLIP + b"Content-Length: 4\r\nConnection: close\r\n",
+        CLIP + b"Content-Length: 4\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+        CLIP.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Content-Length: 4\r\n",
+        CLIP,
+    ],
+)
+def test_a_clip_too_many_of_unclear_length_loses_its_connection(served, full, head):
+    answer = talk(served, head + b"\r\nbody" + LAST)
+    assert STATUS.findall(answer) == [b"429"]
+    assert b"connection: close" in answer.lower()
+
+
+def test_a_refused_clip_that_never_comes_is_not_awaited(served, full):
+    begun = time.monotonic()
+    answer = talk(served, CLIP + b"Content-Length: 1000\r\n\r\n")
+    assert problem(answer) == (429, "busy")
+    assert time.monotonic() - begun < 8.0
+
+
 def test_too_many_connections_are_told_so(served, monkeypatch):
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", 0)
     answer = talk(served)
@@ -323,4 +394,4 @@ def test_without_the_extra_it_says_what_to_install(name):
     code = f"import sys; sys.modules[{name!r}] = None; from emogram import cli; sys.exit(cli.run(['serve']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "pip install 'emogram[serve]'" in " ".join(done.stderr.split())
+    assert install_line("serve") in " ".join(done.stderr.split())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ import emogram
 from emogram import audio, voices
 from emogram.classifier import hear
 from emogram.config import ServeConfig
-from emogram.errors import EmogramError
+from emogram.errors import EmogramError, MissingExtraError
+from emogram.serve import child
 from emogram.serve.problems import Problem
 from emogram.serve.workers import Workers
 from emogram.testing import tiny_bundle
@@ -109,6 +112,17 @@ def test_errors_come_through_with_their_codes_and_call_the_file_by_its_name(tmp_
         assert caught.value.code == "too_long"
 
     use(model, act)
+
+
+def test_what_the_machine_lacks_is_told_without_how_to_install_it_there():
+    def lacks():
+        raise MissingExtraError("reading a.m4a", "media")
+
+    answer = child._done(lacks, {})
+    assert answer.head["error"] == {
+        "code": "missing_extra",
+        "message": "reading a.m4a needs the extra 'media', which is not installed",
+    }
 
 
 def test_a_process_that_dies_or_hangs_is_replaced(tmp_path, model, sabotage):
@@ -245,6 +259,41 @@ def test_clips_on_their_way_have_a_place_for_a_while(model, monkeypatch, bound):
         with workers.coming(), workers.coming(), pytest.raises(Problem):
             workers.check_room()
         workers.check_room()
+
+    asyncio.run(main())
+
+
+def test_overrun_few_may_wait_and_afterwards_as_many_as_before(model, monkeypatch):
+    """A burst fills the queue. Only where many more come all the time does waiting help nobody."""
+    now = 0.0
+    monkeypatch.setattr("emogram.serve.workers.time", SimpleNamespace(monotonic=lambda: now))
+    workers = Workers([model], ServeConfig(workers=2, max_queue=8, max_queue_s=1000.0))
+
+    def n_let_in() -> int:
+        """Return how many are let in, one after the other, beside the two that are being read, until one is refused."""
+        n = 0
+        with contextlib.ExitStack() as stack, contextlib.suppress(Problem):
+            while True:
+                workers.check_room()
+                stack.enter_context(workers.coming())
+                n += 1
+        return n - 2
+
+    async def main() -> None:
+        nonlocal now
+        assert [n_let_in() for _ in range(5)] == [8] * 5, "some more than there is room for"
+        with contextlib.ExitStack() as stack:
+            for _ in range(10):
+                stack.enter_context(workers.coming())
+            for _ in range(100):  # of 20 that could be read in a second
+                now += 0.01
+                with pytest.raises(Problem):
+                    workers.check_room()
+        assert n_let_in() == 1
+        now += 1.0
+        assert n_let_in() == 1, "not over so soon"
+        now += 10.0
+        assert n_let_in() == 8
 
     asyncio.run(main())
 

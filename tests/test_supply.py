@@ -14,6 +14,7 @@ import soundfile
 
 from emogram import voices
 from emogram.parallel import child_environment
+from emogram.silenced import VARIABLES, silence
 
 # An audit hook sees what Python does for all modules, those in C that go through it too, and cannot be taken off again.
 WATCHED = """
@@ -72,11 +73,86 @@ def test_libraries_in_c_write_nothing_either(clip, tmp_path):
     assert sorted(tmp_path.rglob("*")) == []
 
 
-def test_onnx_runtime_is_had_from_one_place_which_tells_it_to_be_silent():
+LOADED_BY = {
+    "onnxruntime": {"runtime.py"},
+    "ray": {"cluster.py"},
+    "mlflow": {"trackers/mlflow.py"},
+    "wandb": {"trackers/wandb.py"},
+    "huggingface_hub": {"remote.py"},
+    "datasets": {"corpora/formats/datasets.py"},
+}
+
+
+@pytest.mark.parametrize("library", VARIABLES)
+def test_what_reports_is_loaded_in_one_place_which_silences_it_before(library):
     source = Path(voices.__file__).parent
-    loading = re.compile(r"^\s*(?:import onnxruntime|from onnxruntime)", re.MULTILINE)
-    found = [path.name for path in source.rglob("*.py") if loading.search(path.read_text(encoding="utf-8"))]
-    assert found == ["runtime.py"]
+    loading = re.compile(rf"^\s*(?:import {library}\b|from {library}\b.* import)", re.MULTILINE)
+    texts = {path: path.read_text(encoding="utf-8") for path in source.rglob("*.py")}
+    found = {path for path, text in texts.items() if loading.search(text)}
+    assert {path.relative_to(source).as_posix() for path in found} == LOADED_BY[library]
+    assert all(f'silence("{library}")' in texts[path] for path in found)
+
+
+def test_what_is_set_already_stays(monkeypatch):
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
+    monkeypatch.delenv("WANDB_ERROR_REPORTING", raising=False)
+    silence("mlflow")
+    silence("wandb")
+    assert (os.environ["MLFLOW_DISABLE_TELEMETRY"], os.environ["WANDB_ERROR_REPORTING"]) == ("false", "false")
+
+
+# Run as by somebody who has set nothing: what each library itself says of it, once it is loaded by us.
+ASKED = {
+    "ray": """
+import contextlib
+from emogram.cluster import connected
+from emogram.errors import SettingsError
+with contextlib.suppress(SettingsError), connected("127.0.0.1:1"):
+    pass
+from ray._common.usage.usage_lib import usage_stats_enabled
+print(not usage_stats_enabled())
+""",
+    "huggingface_hub": """
+import contextlib
+from emogram.errors import ServerError
+from emogram.remote import Address, download
+from pathlib import Path
+with contextlib.suppress(ServerError):
+    download(Address.parse("nobody/nothing"), Path("nowhere"), names=(), check=print)
+from huggingface_hub import constants
+print(constants.HF_HUB_DISABLE_TELEMETRY)
+""",
+    "datasets": """
+from emogram.corpora.formats import datasets
+library = datasets._library("this")
+from huggingface_hub import constants
+print(constants.HF_HUB_DISABLE_TELEMETRY and not library.config.HF_UPDATE_DOWNLOAD_COUNTS)
+""",
+    "mlflow": """
+from emogram.silenced import silence
+silence("mlflow")
+from mlflow.telemetry.utils import is_telemetry_disabled
+print(is_telemetry_disabled())
+""",
+    "wandb": """
+from emogram.silenced import silence
+silence("wandb")
+from wandb.env import error_reporting_enabled
+print(not error_reporting_enabled())
+""",
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("library", ASKED)
+def test_a_library_loaded_by_emogram_says_itself_that_it_reports_nothing(library, tmp_path):
+    pytest.importorskip(library)
+    said = {name for variables in VARIABLES.values() for name in variables}
+    surroundings = {name: value for name, value in child_environment().items() if name not in said}
+    surroundings |= {"HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:1"}
+    command = [sys.executable, "-c", ASKED[library]]
+    done = subprocess.run(command, env=surroundings, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["True"], done.stderr
 
 
 def test_the_watch_would_see_a_socket(clip):

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from emogram.errors import EmogramError, MissingExtraError, SettingsError
 from emogram.progress import SILENT, Progress
 from emogram.relay import Messages
+from emogram.silenced import silence
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -54,6 +55,7 @@ def connected(address: str | None = None) -> Iterator[Any]:
         MissingExtraError: Ray is not installed.
         SettingsError: There is no such cluster, or it runs another version.
     """
+    silence("ray")
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     try:
@@ -79,8 +81,8 @@ def connected(address: str | None = None) -> Iterator[Any]:
     except (OSError, RuntimeError, ValueError, ImportError) as error:
         why = _first_line(error)
         raise SettingsError(
-            f"no connection to a Ray cluster at '{named}' ({why}); start one with `ray start --head`, or name its "
-            "HOST:PORT with --address"
+            f"no connection to a Ray cluster at '{named}' ({why}); start one with `ray start --head "
+            "--disable-usage-stats`, or name its HOST:PORT with --address"
         ) from None
     finally:
         for number, handler in handlers.items():

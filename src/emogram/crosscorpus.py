@@ -29,7 +29,7 @@ from emogram.files import write_json, write_text
 from emogram.jobs import is_trained, judged_clips, run_jobs, train_whole
 from emogram.judging import PLOTS_FOLDER, clip_probabilities, read_probabilities
 from emogram.leaks import shared_recordings
-from emogram.lineage import Lineage, open_lineage, says_lineage
+from emogram.lineage import Lineage, open_lineage, refuse_recordings, says_lineage
 from emogram.progress import SILENT, Progress
 from emogram.records import Clip, CorpusPair
 from emogram.splits import Split, make_split
@@ -168,7 +168,7 @@ def crosscorpus(
     for job in (job for of_seed in plan.values() for job in of_seed):
         dataset = _part_of(whole, job.corpus)
         splits[job.folder] = split = make_split(dataset, job.config.split)
-        lineage = _open_lineage(job, dataset, split)
+        lineage = _open_lineage(job, dataset, split, datasets)
         says = says_lineage(lineage)
         trained = is_trained(job.folder, job.corpus, dataset, split, job.config, lineage=lineage)
         if not trained or not all(_is_judged(job, t.name, datasets[t.name], dataset.labels) for t in job.tested):
@@ -301,7 +301,7 @@ def _refuse_doubles(whole: Dataset, parts: Mapping[str, Indices]) -> None:
         raise CorpusError(f"{leak.found}; remove one of them")
 
 
-def _open_lineage(job: _Job, dataset: Dataset, split: Split) -> Lineage:
+def _open_lineage(job: _Job, dataset: Dataset, split: Split, datasets: Mapping[str, Dataset]) -> Lineage:
     lineage = open_lineage(job.config, dataset, split)
     for model in lineage.models:
         known = {corpus.corpus for corpus in model.info.trained_on}
@@ -311,6 +311,8 @@ def _open_lineage(job: _Job, dataset: Dataset, split: Split) -> Lineage:
                 f"{model.folder}: this model was trained on {', '.join(seen)}, which is to be judged as never seen; "
                 "learn from a model of other corpora"
             )
+        for name in (tested.name for tested in job.tested):
+            refuse_recordings(model, datasets[name], {name: np.arange(len(datasets[name]))})
     return lineage
 
 

@@ -22,10 +22,11 @@ from emogram.config import ArchiveConfig, ServeConfig
 from emogram.errors import EmogramError, MissingExtraError, OutputError
 from emogram.extras import EXTRAS
 from emogram.files import default_cache, write_text
+from emogram.installing import checkout, install_line
 from emogram.nearby import nearest
 from emogram.parallel import worker_count
 from emogram.settings import PREFIX, SETTINGS
-from emogram.versions import back_end, checkout, commit, install_line, version_of
+from emogram.versions import back_end, commit, version_of
 
 PYTHON = ((3, 11), (3, 13))
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from emogram.installing import install_line
+
 
 class EmogramError(Exception):
     """Base of all errors that a user can cause; exit code 1."""
@@ -21,13 +23,18 @@ class OutputError(EmogramError):
 
 
 class MissingExtraError(EmogramError):
-    """A feature needs an optional part of the installation."""
+    """A feature needs an optional part of the installation.
+
+    Attributes:
+        lack: What is missing, without what to do, which names a folder of this machine where emogram runs from a clone.
+    """
 
     code = "missing_extra"
 
     def __init__(self, feature: str, extra: str) -> None:
         """Name the feature and the extra that brings it."""
-        super().__init__(f"{feature} needs the extra '{extra}', which is not installed: pip install 'emogram[{extra}]'")
+        self.lack = f"{feature} needs the extra '{extra}', which is not installed"
+        super().__init__(f"{self.lack}: {install_line(extra)}")
         self._named = (feature, extra)
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:

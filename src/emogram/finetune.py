@@ -131,7 +131,7 @@ def finetune(
     split = make_split(dataset, config.split)
     if not len(split.test):
         raise SettingsError("nothing is held out to judge by; raise --test-share, or name --test-speakers")
-    refuse_recordings(base, dataset, split)
+    refuse_recordings(base, dataset, {"validation": split.validation, "test": split.test})
     classifier = Classifier(base)
     held_out = dataset.select(split.test)
     warnings = [*corpus.warnings, *split.warnings, *_heard(base, held_out)]
@@ -195,8 +195,15 @@ def settings_for(base: Bundle, model: str | Path, corpus: Corpus, config: RunCon
 
     Raises:
         ModelError: The model takes no such corpus, or its network is not known here.
+        SettingsError: The model knows no labels, or none are to be learnt.
     """
     config = config or run_config(FINETUNE)
+    if config.train.targets == "dimensions" or not base.info.labels:
+        why = f"targets is {config.train.targets}" if base.info.labels else f"{base.folder} tells dimensions only"
+        raise SettingsError(
+            f"{why}, and fine-tuning compares what is said of labels before and after; train further with `emogram "
+            f"train CORPUS --init {model} --targets dimensions`, and judge both models with `emogram evaluate`"
+        )
     return RunConfig(
         spectrogram=input_settings(base.info, corpus),
         augment=config.augment,

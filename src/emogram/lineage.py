@@ -49,6 +49,7 @@ def open_lineage(config: RunConfig, dataset: Dataset, split: Split) -> Lineage:
             told.
     """
     start = None
+    judging = {"validation": split.validation, "test": split.test}
     if config.train.init is None and (config.train.trunk_rate != 1.0 or config.train.freeze_normalization):
         raise SettingsError(
             "trunk_rate and freeze_normalization hold back what a model has learnt; name the model with --init"
@@ -57,33 +58,45 @@ def open_lineage(config: RunConfig, dataset: Dataset, split: Split) -> Lineage:
         start = open_bundle(config.train.init)
         _refuse_other_settings(start, "spectrogram", start.info.spectrogram, dataset.spectrogram)
         _refuse_other_settings(start, "network", network_of(start), config.network)
-        if config.split.split == "clip":  # where voices may be heard on all sides, recordings may not
-            refuse_recordings(start, dataset, split)
         _refuse_heard(start, ("train", "validation"), dataset, _of_new_voices(config, start, split))
+        refuse_recordings(start, dataset, judging)
     teachers = tuple(
         open_bundle(folder) for path in config.train.teachers for folder in _runs_of(path, fold=config.split.fold)
     )
     for teacher in teachers:
         _refuse_teacher(teacher, dataset)
-        _refuse_heard(teacher, ("train",), dataset, {"validation": split.validation, "test": split.test})
         # The same speakers may have chosen a teacher and choose its pupil, as in the folds of one protocol.
-        _refuse_heard(teacher, ("validation",), dataset, {"test": split.test})
+        for known_in, parts in (("train", judging), ("validation", {"test": split.test})):
+            _refuse_heard(teacher, (known_in,), dataset, parts)
+            refuse_recordings(teacher, dataset, parts, known_in=(known_in,))
     return Lineage(start, teachers)
 
 
-def refuse_recordings(start: Bundle, dataset: Dataset, split: Split) -> None:
-    """See that a model knows no recording that chooses or judges, by the hash of its samples, whatever its name.
+def refuse_recordings(
+    bundle: Bundle,
+    dataset: Dataset,
+    parts: Mapping[str, Indices],
+    *,
+    known_in: Sequence[str] = ("train", "validation"),
+) -> None:
+    """See that a model knows no recording of parts that choose or judge, by the hash of its samples, whatever its name.
+
+    Args:
+        bundle: The model.
+        dataset: All clips.
+        parts: Name -> indices of clips that it must not know.
+        known_in: What it must not know them from: its own training, and the choice of its epoch.
 
     Raises:
         CorpusError: It does.
     """
-    for part in ("validation", "test"):
-        indices = split.parts[part]
+    known = {part: clips for part, clips in (bundle.known_clips() or {}).items() if part in known_in}
+    for part, indices in parts.items():
         clips = [dataset.clips[index] for index in indices]
         contents = [dataset.samples[index].content[:CLIP_DIGITS] for index in indices]
-        for leak in leaks.heard_recordings(clips, contents, start.known_clips() or {}):
+        for leak in leaks.heard_recordings(clips, contents, known):
             raise CorpusError(
-                f"{start.folder}: of the {part} part, {leak.found}; leave them out, or start from a model that does "
+                f"{bundle.folder}: of the {part} part, {leak.found}; leave them out, or learn from a model that does "
                 "not know them"
             )
 

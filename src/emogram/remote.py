@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from emogram.errors import MissingExtraError, ModelError, OutputError, ServerError, SettingsError
 from emogram.files import default_cache, output_error
+from emogram.silenced import silence
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -203,6 +204,7 @@ def _speaking(address: Address) -> Iterator[HfApi]:
     """Give the client, and say in our words what goes wrong with it."""
     if importlib.util.find_spec("huggingface_hub") is None:
         raise MissingExtraError("the Hugging Face Hub", "hub")
+    silence("huggingface_hub")
     from huggingface_hub import HfApi, errors, utils
 
     token = os.environ.get("HF_TOKEN")

@@ -1,4 +1,4 @@
-"""Which emogram this is, on what it stands, and how to add to it: what a bug report needs. Loads no framework."""
+"""Which emogram this is, and on what it stands: what a bug report needs. Loads no framework."""
 
 from __future__ import annotations
 
@@ -8,20 +8,13 @@ import os
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
 from emogram import __version__
+from emogram.installing import checkout
 
 DEFAULT_BACK_END = "torch"
 
-_HERE = Path(__file__).resolve().parent
 _GIT_TIMEOUT_S = 10
-
-
-def checkout() -> Path | None:
-    """Return the folder of the repository that this copy runs from; None for an installed package."""
-    root = _HERE.parents[1]
-    return root if (root / "pyproject.toml").is_file() and (root / "src" / "emogram") == _HERE else None
 
 
 def commit() -> str | None:
@@ -64,12 +57,6 @@ def version_of(distribution: str) -> str | None:
 def back_end() -> str:
     """Return the back end that Keras would use under emogram, without importing either."""
     return os.environ.get("KERAS_BACKEND") or DEFAULT_BACK_END
-
-
-def install_line(extra: str) -> str:
-    """Return the command that adds an extra to this copy."""
-    root = checkout()
-    return f"pip install 'emogram[{extra}]'" if root is None else f"pip install -e '{root}[{extra}]'"
 
 
 def version_lines() -> list[str]:

@@ -11,6 +11,7 @@ from emogram.bundle import SHIPPED
 from emogram.cli.options import Json, ModelName
 from emogram.cli.shared import notes, print_json, rich_progress
 from emogram.errors import SettingsError
+from emogram.installing import install_line
 
 if TYPE_CHECKING:
     from emogram.records import Explanation, ExplanationCheck
@@ -87,7 +88,7 @@ def explain(
         if checked is not None:
             console.show(console.explanation_check_view(checked))
     if checked is not None and not checked.correlations:
-        notes(["weights can only be shuffled with the package onnx: pip install 'emogram[train]'"])
+        notes([f"weights can only be shuffled with the package onnx: {install_line('train')}"])
     console.file_lines(written, words="written")
     return 0
 

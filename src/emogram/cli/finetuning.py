@@ -104,7 +104,7 @@ def finetune(
     from emogram.finetune import finetune as train_further
     from emogram.finetune import only_speakers
 
-    found = find_all(corpora, also, corpus_name)
+    found = find_all(corpora, also, corpus_name, unlabelled=config.train.targets == "dimensions")
     if speakers:
         found = only_speakers(found, speakers)
     begun = is_begun(named, resume=resume, overwrite=overwrite)

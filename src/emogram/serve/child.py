@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from emogram.errors import EmogramError
+from emogram.serve.problems import message_of
 from emogram.watched import Answer, Parent
 
 
@@ -38,7 +39,7 @@ def _done(task: Any, values: dict[str, Any]) -> Answer:
         answer: Answer = task()
     except EmogramError as error:
         # The path means nothing to anybody.
-        message = str(error)
+        message = message_of(error)
         if "name" in values:
             message = message.replace(str(values["path"]), values["name"])
         return Answer({"error": {"code": error.code, "message": message}})

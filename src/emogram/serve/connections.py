@@ -28,6 +28,10 @@ STALL_BYTES = 2**16
 PING_S = 90.0  # to answer a ping, which is read only when the sound before it is scored
 MAX_CONNECTIONS = 2048
 MAX_MESSAGE_BYTES = 2**20 + 2**10  # a little more than a frame may have, so that its sender is told in our words
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]{1,8})(?=\r|$)")
+# Lengths of another kind, a body that is sent only when asked for, an end of the connection or another protocol on it,
+# and lines that are none or go on.
+_UNPLAIN = re.compile(rb"transfer-encoding|^expect|^connection:(?! *keep-alive$)|^upgrade|[\r\n]|^\s")
 READ_BYTES = 2**14  # of a WebSocket at once: thousands of tiny frames must not keep all others waiting
 
 
@@ -88,6 +92,7 @@ class BoundedProtocol(_Watched, H11Protocol):
     _timer: asyncio.TimerHandle | None = None
     _unwanted = 0  # bytes that came after the answer
     _is_refused = False
+    _left = 0  # bytes of a refused request on a connection that is kept
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there are too many."""
@@ -103,10 +108,12 @@ class BoundedProtocol(_Watched, H11Protocol):
         if self._is_refused:
             self._pass_over(data)
             return
-        if data.startswith(CLIPS) and self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
-            self._check_room()
-            if self._is_refused:
-                return
+        while data and (self._left or self._is_one_too_many(data)):
+            passed, data = data[: self._left], data[self._left :]
+            self._left -= len(passed)
+            self._give(LINGER_S if self._left or self._is_refused else HEADER_S)
+        if not data:
+            return
         if self.conn.their_state is h11.IDLE and len(data) > MAX_HEAD_BYTES:
             # h11 bounds a head only as long as it is not whole.
             super().data_received(data[: MAX_HEAD_BYTES + 1])
@@ -156,22 +163,30 @@ class BoundedProtocol(_Watched, H11Protocol):
         """Refuse what is no HTTP, or has too long a head."""
         self._refuse("bad_request", msg)
 
-    def _check_room(self) -> None:
-        """Refuse a clip that is one too many, before anybody looks at it.
+    def _is_one_too_many(self, data: bytes) -> bool:
+        """Refuse a clip that there is no room for, before anybody looks at it.
 
         Overrun, the service must not spend on those whom it turns away what those need whom it let in: through all of
-        uvicorn and the guard, a refusal takes four times as much.
+        uvicorn and the guard, a refusal takes four times as much. The connection is kept where it is plain how long the
+        request is, since to make another one takes both sides more than all the rest.
         """
+        if not data.startswith(CLIPS) or self.conn.their_state is not h11.IDLE or self.conn.trailing_data[0]:
+            return False
         service: Service = self.config.app.state.service  # type: ignore[union-attr]
         try:
             service.workers.check_room()
         except Problem as busy:
             service.metrics.answered(CLIPS_PATH, "POST", status_of(busy.code), 0.0)
-            self._is_refused = True
-            self._say(busy.code, str(busy), retry_headers(busy))
-            # Closed at once, the sound that is on its way could make the client miss the answer.
-            self.transport.write_eof()
-            self._give(LINGER_S)
+            self._unset_keepalive_if_required()
+            self._left = _plain_length(data)
+            self._say(busy.code, str(busy), retry_headers(busy), is_last=not self._left)
+            if not self._left:
+                self._is_refused = True
+                self._left = len(data)
+                # Closed at once, the sound that is on its way could make the client miss the answer.
+                self.transport.write_eof()
+            return True
+        return False
 
     def _pass_over(self, data: bytes) -> None:
         self._unwanted += len(data)
@@ -202,11 +217,32 @@ class BoundedProtocol(_Watched, H11Protocol):
         self._say(code, message, headers)
         self.transport.close()
 
-    def _say(self, code: str, message: str, headers: Mapping[str, str]) -> None:
+    def _say(self, code: str, message: str, headers: Mapping[str, str], *, is_last: bool = True) -> None:
         body = json_line(error_dict(code, message, ""))
-        every = {"Content-Type": "application/json", "Content-Length": len(body), **headers, "Connection": "close"}
+        every = {"Content-Type": "application/json", "Content-Length": len(body), **headers}
+        if is_last:
+            every["Connection"] = "close"
         lines = [f"HTTP/1.1 {status_of(code)} ", *(f"{name}: {value}" for name, value in every.items())]
         self.transport.write("\r\n".join([*lines, "", body]).encode("ascii"))
+
+
+def _plain_length(data: bytes) -> int:
+    """Return the length of a request by its first bytes; 0 where that takes more than a look, or it is too long.
+
+    Of two that read a head in different ways, one could take what follows for another request than the other does, so
+    that only a head is believed which leaves no room for that.
+    """
+    head, end, _ = data.partition(b"\r\n\r\n")
+    lines = head.lower().split(b"\r\n")
+    told = _LENGTH.findall(head)
+    is_plain = (
+        end
+        and len(head) <= MAX_HEAD_BYTES
+        and lines[0].endswith(b" http/1.1")
+        and len(told) == sum(b"content-length" in line for line in lines) == 1
+        and not any(_UNPLAIN.search(line) for line in lines[1:])
+    )
+    return len(head) + len(end) + int(told[0]) if is_plain and int(told[0]) <= LINGER_BYTES else 0
 
 
 class BoundedWebSocket(_Watched, WebSocketsSansIOProtocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from emogram.errors import EmogramError
+from emogram.errors import EmogramError, MissingExtraError
 
 # Of errors that know their kind; every other input that cannot be used is 422.
 STATUS = {
@@ -51,6 +51,11 @@ class Problem(EmogramError):  # noqa: N818 (not all of them are errors of ours)
 def status_of(code: str) -> int:
     """Return the HTTP status of a code, of `STATUS` or of an `EmogramError`."""
     return STATUS.get(code, UNUSABLE)
+
+
+def message_of(error: EmogramError) -> str:
+    """Return what a client is told of an error: nothing of how to install what this machine lacks."""
+    return error.lack if isinstance(error, MissingExtraError) else str(error)
 
 
 def retry_headers(problem: Problem) -> dict[str, str]:

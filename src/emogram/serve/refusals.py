@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import compile_path
 
 from emogram.errors import EmogramError, SettingsError
-from emogram.serve.problems import Problem, error_dict, retry_headers, status_of
+from emogram.serve.problems import Problem, error_dict, message_of, retry_headers, status_of
 
 _LOG = logging.getLogger("emogram.serve")
 
@@ -36,7 +36,7 @@ def _told(error: Exception, connection: HTTPConnection) -> tuple[str, str, Mappi
     if isinstance(error, SettingsError):
         return "bad_parameter", str(error), {}
     if isinstance(error, EmogramError):
-        return error.code, str(error), {}
+        return error.code, message_of(error), {}
     if isinstance(error, RequestValidationError):
         return "bad_parameter", "; ".join(map(_complaint, error.errors())), {}
     if isinstance(error, HTTPException):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import queue
 import threading
@@ -26,6 +27,8 @@ from emogram.watched import Answer, Child, Died, Late, Stopped
 START_S = 300.0  # a first import from a slow disk takes half a minute
 STARTS = 3  # that often a process may die before it has begun
 COMING_S = 1.0  # so long a place is kept for a clip that is on its way: longer, and slow clients could take them all
+OVERRUN_SHARE = 0.5  # turned away, of what could be done: more than that is no burst, and waiting gets nobody anywhere
+OVERRUN_S = 1.0  # of which time
 GRACE_S = 1.0  # what nobody waits for any more is let finish so long: a new process costs half a second
 
 _LOG = logging.getLogger("emogram.serve")
@@ -125,6 +128,7 @@ class _Lane:
         self._n_inside = 0  # waiting or being done
         self._n_coming = 0
         self._mean_s = 0.1  # of late; for those who are told to come again
+        self._refusals = Fading(OVERRUN_S)
         self._slots = [_Slot(job, counts) for _ in range(n)]
         self._idle: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
         for slot in self._slots:
@@ -148,8 +152,12 @@ class _Lane:
     def check_room(self) -> None:
         wait_s = self._mean_s * (self._n_inside + self._n_coming) / self._n
         n_waiting = max(0, self._n_inside + self._n_coming - self._n)
+        most = self._max_waiting
+        if self._refusals.per_second() > OVERRUN_SHARE * self._n / self._mean_s:
+            most = min(most, max(1, self._n // 2))
         # One may always wait: else a slow file would keep out those that would show that it was the file.
-        if n_waiting >= self._max_waiting or (n_waiting and wait_s > self._max_wait_s):
+        if n_waiting >= most or (n_waiting and wait_s > self._max_wait_s):
+            self._refusals.add()
             raise Problem("busy", "too much is asked at once; come again", retry_after_s=wait_s)
 
     @contextlib.contextmanager
@@ -201,6 +209,30 @@ class _Lane:
         finally:
             self._mean_s += 0.1 * (time.monotonic() - begun - self._mean_s)
             self._idle.put(slot)
+
+
+class Fading:
+    """Counts what happens, and forgets it: after each `span_s` seconds, 37 % of it are left."""
+
+    def __init__(self, span_s: float) -> None:
+        """Begin with nothing."""
+        self._span_s = span_s
+        self._n = 0.0
+        self._at = time.monotonic()
+
+    def add(self) -> None:
+        """Count one more."""
+        self._n = self._left() + 1.0
+
+    def per_second(self) -> float:
+        """Return how many there were each second of late."""
+        return self._left() / self._span_s
+
+    def _left(self) -> float:
+        now = time.monotonic()
+        self._n *= math.exp((self._at - now) / self._span_s)
+        self._at = now
+        return self._n
 
 
 class _Slot:

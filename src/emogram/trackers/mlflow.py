@@ -13,6 +13,7 @@ from typing import Any
 
 from emogram.config import flat_settings
 from emogram.files import write_json
+from emogram.silenced import silence
 from emogram.trackers.about import About
 from emogram.trackers.notes import read_note
 from emogram.trackers.tracker import Status
@@ -52,8 +53,7 @@ class MLflow:
 
     def begin(self) -> None:
         """Create the run, or go on with the one that is noted in the run folder."""
-        # Nothing about the user is to go anywhere but to the store that was named.
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        silence("mlflow")
         # Seconds in place of minutes until a server that is gone counts as gone; it is tried again in any case.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emogram.files import write_json
+from emogram.silenced import silence
 from emogram.trackers.about import About
 from emogram.trackers.notes import read_note
 from emogram.trackers.tracker import Status
@@ -31,7 +32,7 @@ class WandB:
 
     def begin(self) -> None:
         """Begin the run, or go on with the one that is noted in the run folder."""
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        silence("wandb")
         import wandb
 
         about = self._about

@@ -31,6 +31,7 @@ from emogram.errors import CorpusError, MissingExtraError
 from emogram.files import default_cache, output_error, writing
 from emogram.progress import Task
 from emogram.records import Clip
+from emogram.silenced import silence
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -297,6 +298,7 @@ def _quiet(library: Any) -> Iterator[None]:
 
 
 def _library(what: str) -> Any:
+    silence("datasets")
     try:
         import datasets
     except ImportError:

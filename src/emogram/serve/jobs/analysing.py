@@ -11,6 +11,7 @@ from typing import Any
 from emogram.errors import EmogramError, OutputError
 from emogram.progress import Progress, Task
 from emogram.serve.child import limit_memory
+from emogram.serve.problems import message_of
 from emogram.watched import Parent
 
 TELL_S = 0.2  # between two words on how far it is
@@ -26,7 +27,7 @@ def main() -> None:
     except OutputError:  # which tells paths
         answer = {"error": {"code": "disk_full", "message": f"{job['name']}: no room for the result; send it again"}}
     except EmogramError as error:
-        answer = {"error": {"code": error.code, "message": _named(str(error), job)}}
+        answer = {"error": {"code": error.code, "message": _named(message_of(error), job)}}
     except MemoryError:
         answer = {"error": {"code": "memory", "message": f"{job['name']}: not enough memory for this file"}}
     parent.say(answer)
