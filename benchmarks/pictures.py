@@ -62,10 +62,10 @@ def run(arguments: argparse.Namespace) -> Table:
         few = paths[: arguments.drawn]
         folders = iter(range(1000))
 
-        def ours() -> Took:
+        def ours(workers: int = n_cores) -> Took:
             out = scratch / f"ours-{next(folders)}"
             words = emogram(
-                "spectrograms", manifest, out, "--workers", str(n_cores), "--trim-db", "0", "--top-db", "80", "--json"
+                "spectrograms", manifest, out, "--workers", str(workers), "--trim-db", "0", "--top-db", "80", "--json"
             )
             return per_picture(timed(words, environment=ENVIRONMENT), out, len(clips))
 
@@ -77,10 +77,12 @@ def run(arguments: argparse.Namespace) -> Table:
                 timed([sys.executable, "-c", _NOTEBOOK, out, *few], environment=ENVIRONMENT), out, len(few)
             )
 
-        took = alternate({"librosa and matplotlib": theirs, "emogram spectrograms": ours}, rounds=arguments.rounds)
+        sides = {"librosa and matplotlib": theirs, "emogram spectrograms": ours, "one process": lambda: ours(1)}
+        took = alternate(sides, rounds=arguments.rounds)
         note = must_agree("Loudness over time in both pictures, 1 less its correlation,", apart(scratch, few[0]), 0.25)
     rivals = [replace(one, wall_s=one.wall_s / n_cores) for one in took["librosa and matplotlib"]]
     mine = took["emogram spectrograms"]
+    apiece = times_longer(took["librosa and matplotlib"], took["one process"], "cpu_s")
     return Table(
         "pictures",
         ("Pictures by", "Pictures a second", "Seconds, whole process"),
@@ -93,6 +95,7 @@ def run(arguments: argparse.Namespace) -> Table:
                 )
             ),
             ("times as many (quartiles of pairs)", str(times_longer(rivals, mine)), ""),
+            ("times as many by processor time, one process each", str(apiece), ""),
         ),
         (
             f"{len(clips)} clips for `emogram spectrograms` {cores}, {len(few)} for a process with librosa and "

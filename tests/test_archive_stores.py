@@ -250,7 +250,7 @@ def test_a_store_that_stumbles_is_asked_again_and_one_that_refuses_is_not(monkey
 
 def test_a_missing_package_is_named_with_its_install_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
-    with pytest.raises(MissingExtraError, match=r"gs:// needs the extra 'gs', .* pip install 'emogram\[gs\]'"):
+    with pytest.raises(MissingExtraError, match=r"gs:// needs the extra 'gs', .* pip install .*\[gs\]'"):
         places.open_store("gs://bucket/x")
     with pytest.raises(SettingsError, match="expected a path, s3://, gs:// or http://"):
         places.open_store("nonsense://x")

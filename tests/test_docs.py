@@ -84,7 +84,7 @@ def shell(template: Path, service: RunningService, hub: None, tmp_path: Path, mo
     return Shell(folder, tmp_path / "programs", service)
 
 
-OTHERS_OPTIONS = {"--no-deps", "--volume"}  # of pip and Docker
+OTHERS_OPTIONS = {"--build-arg", "--no-deps", "--volume"}  # of pip and Docker
 
 
 # ---------------------------------------------------------------- every block, by its language

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic.fields import FieldInfo
 
-from emogram.config import RECIPES, RunConfig, Settings, read_toml, run_config
+from emogram.config import RECIPES, RunConfig, Settings, read_toml, run_config, with_recipe
 from emogram.errors import SettingsError
 from emogram.nearby import nearest
 
@@ -101,7 +101,7 @@ def takes_settings(
     offered = [
         setting for setting in SETTINGS.values() if setting.section in sections and setting.name not in leave_out
     ]
-    shown = run_config(base)
+    before = with_recipe(base)
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
         @functools.wraps(command)
@@ -111,7 +111,7 @@ def takes_settings(
             return command(**values, config=resolve(given, file=file, sections=sections, base=base))
 
         flags = [
-            _parameter(setting, getattr(getattr(shown, setting.section), setting.name), complete.get(setting.name))
+            _parameter(setting, before.get(setting.section, {}).get(setting.name), complete.get(setting.name))
             for setting in offered
         ]
         return _with_flags(with_settings, command, flags)
@@ -131,7 +131,6 @@ def takes_config(
         leave_out: Settings that have no flag. They may still stand in the file.
     """
     offered = [Setting("", name, field) for name, field in kind.model_fields.items() if name not in leave_out]
-    shown = kind()
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
         @functools.wraps(command)
@@ -144,7 +143,7 @@ def takes_config(
                     merged[setting.name] = split_words(value) if setting.takes_list else value
             return command(**values, config=kind.from_dict(merged))
 
-        return _with_flags(with_settings, command, [_parameter(each, getattr(shown, each.name)) for each in offered])
+        return _with_flags(with_settings, command, [_parameter(each) for each in offered])
 
     return decorate
 
@@ -244,8 +243,13 @@ def _file_parameter() -> inspect.Parameter:
     )
 
 
-def _parameter(setting: Setting, default: Any, complete: Callable[[str], list[str]] | None = None) -> inspect.Parameter:
+def _parameter(
+    setting: Setting, default: Any = None, complete: Callable[[str], list[str]] | None = None
+) -> inspect.Parameter:
+    """Return the parameter of a setting's flag; `default` stands before that of its class, None does not."""
     kind, negation = _option_type(setting)
+    if default is None:
+        default = setting.field.get_default(call_default_factory=True)
     option = typer.Option(
         setting.flag + negation,
         envvar=setting.variable,
