@@ -79,7 +79,7 @@ def failures(folder: Path, *, long: bool) -> Tried:
         if ended.untyped:
             return ended.untyped
         after = training.files(run)
-        told = {EXAMPLES} if "this run goes on without" in " ".join(ended.told.split()) else set()
+        told = {EXAMPLES} if "run goes on" in " ".join(ended.told.split()) else set()
         if gone := before.keys() - after.keys() - {SUMS} - told:
             return f"lost {sorted(gone)}"
         # A temporary file has another name: it too is told here, unless it could not be removed.
