@@ -64,7 +64,7 @@ def address(cluster):
 def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
-        pytest.raises(MissingExtraError, match=r"the engine 'ray' needs .*emogram\[cluster\]"),
+        pytest.raises(MissingExtraError, match=r"the engine 'ray' needs .*\[cluster\]"),
         connected("127.0.0.1:1"),
     ):
         pass

@@ -181,7 +181,7 @@ def test_what_does_not_fit_is_refused(tmp_path, monkeypatch):
     with pytest.raises(SettingsError, match="one file, and 2 to draw"):
         settled(two, plot=tmp_path / "p.png")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"emogram\[formats\]"):
+    with pytest.raises(MissingExtraError, match=r"\[formats\]"):
         settled(two, formats=["parquet"])
-    with pytest.raises(MissingExtraError, match=r"emogram\[train\]"):
+    with pytest.raises(MissingExtraError, match=r"\[train\]"):
         settled(two, plot=tmp_path)

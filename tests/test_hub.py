@@ -36,6 +36,7 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")  # for children; its protocol is not spoken here
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # other tests have it loaded so
         monkeypatch.setenv("EMOGRAM_CACHE", str(tmp_path / "cache"))
         yield hub
 
@@ -237,7 +238,7 @@ def test_words_for_what_is_not_there(hub, model, tmp_path, monkeypatch):
 
 def test_a_missing_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'emogram\[hub\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[hub\]'"):
         pull(REPO, tmp_path / "pulled")
 
 

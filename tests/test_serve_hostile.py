@@ -591,7 +591,7 @@ def test_a_process_that_is_killed_while_it_decodes_costs_at_most_its_own_clip(tm
         for answer in failed:
             refused(answer, 422, "crashed")
         assert all(scores(answer) == right[0] for answer in seen if answer.status_code == 200)
-        assert len(one.children()) == 2
+        assert eventually(lambda: len(one.children()) == 2)
     finally:
         stop.set()
         one.end()
