@@ -408,6 +408,20 @@ def test_layers_compute_as_asked_and_the_policy_is_given_back(precision, compute
         assert keras.layers.Dense(1).compute_dtype == training.fast_precision()
 
 
+@pytest.mark.parametrize(
+    ("processor", "faster"),
+    [
+        ("vendor_id : AuthenticAMD\nflags : fpu avx512f avx512_bf16 avx512_vnni", "bfloat16"),
+        ("vendor_id : AuthenticAMD\nflags : fpu avx2", "float32"),
+        ("vendor_id : GenuineIntel\nflags : fpu avx512f avx512_bf16 amx_bf16 amx_tile", "bfloat16"),
+        ("vendor_id : GenuineIntel\nflags : fpu avx512f avx512_bf16 avx512_fp16", "float32"),
+        ("", "float32"),
+    ],
+)
+def test_half_precision_is_chosen_only_where_it_is_faster(processor, faster):
+    assert training.faster_of(processor) == faster
+
+
 def test_an_average_of_the_weights_is_another_model(fitted):
     plain = fitted("plain", train={"epochs": 2})
     averaged = fitted("averaged", train={"epochs": 2, "weight_average": 0.9})

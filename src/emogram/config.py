@@ -359,7 +359,7 @@ class TrainConfig(Settings):
         0.25, gt=0.0, lt=1.0, description="Share of wrong answers to reach by calling the least sure answers unsure."
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Precision of the arithmetic of training; auto: bfloat16 where the processor has it."
+        "auto", description="Precision of the arithmetic of training; auto: bfloat16 where that is faster."
     )
     devices: int = Field(
         1, ge=0, description="Devices that share each batch, with KERAS_BACKEND=jax; 0: all that there are."
