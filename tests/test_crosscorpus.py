@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from listeners import Listener
+from scipy.special import softmax
 
 from emogram import crosscorpus as crossing
 from emogram import metrics
@@ -203,19 +204,14 @@ def test_adapting_takes_a_voice_s_bias_away_and_leaves_other_voices_alone():
     clips = tuple(Clip(path=None, label=label, speaker=voice, corpus="x") for voice in "pq" for label in truth)
     logits = np.tile(np.log(np.eye(3)[np.arange(120) // 40] * 0.4 + 0.2), (2, 1))
     biased = logits + np.outer(np.arange(240) < 120, [0.0, 0.0, 2.0])
-    answers = [crossing._Answers(clips, labels, softmax(biased), reference=(0.0, 0.0, 0.0))]
+    answers = [crossing._Answers(clips, labels, softmax(biased, axis=1), reference=(0.0, 0.0, 0.0))]
     plain = crossing._judge("one", "two", labels, answers)
     adapted = crossing._judge("one", "two", labels, answers, adapt=True)
     assert plain.uar == pytest.approx((1 / 3 + 1) / 2), "the biased voice is always sad"
     assert adapted.uar == 1.0
     # Of labels that the corpora do not share, the reference is left out too.
-    fewer = [crossing._Answers(clips, ("calm", "x", "sad"), softmax(biased), reference=(0.0, 9.0, 0.0))]
+    fewer = [crossing._Answers(clips, ("calm", "x", "sad"), softmax(biased, axis=1), reference=(0.0, 9.0, 0.0))]
     assert crossing._judge("one", "two", ["calm", "sad"], fewer, adapt=True).chance == 0.5
-
-
-def softmax(logits):
-    shares = np.exp(logits)
-    return shares / shares.sum(axis=1, keepdims=True)
 
 
 def test_adapted_figures_lie_apart_and_cost_no_training(finished, corpora, config, trained):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from emogram.config import SpectrogramConfig
-from emogram.periodicity import HIGH_HZ, HIGHEST_HARMONIC_HZ, LOW_HZ, WINDOW_S, band_centres_hz, periodicity
-from emogram.spectrogram import log_mel, model_input
+from emogram.periodicity import HIGH_HZ, HIGHEST_HARMONIC_HZ, LOW_HZ, WINDOW_S, band_centres_hz, relative
+from emogram.spectrogram import cut_frames, frames_of, log_mel, model_input
 
 RATE = 16000
 BANDS = 48
@@ -17,6 +17,11 @@ def voice(hertz, seconds=0.6, first_harmonic=1):
     time = np.arange(round(seconds * RATE)) / RATE
     numbers = np.arange(first_harmonic, int(4000 // hertz) + 1)
     return sum(np.cos(2 * np.pi * hertz * n * time + n**2) for n in numbers).astype(np.float32) * np.float32(0.01)
+
+
+def periodicity(waveform, config):
+    """The bands of all frames of a sound, low to high, as a model is given them before any are trimmed."""
+    return relative(frames_of(cut_frames(waveform, config), config).repeats)
 
 
 def middle(waveform):

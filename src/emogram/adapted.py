@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from emogram.adapt import ADAPTED, adapt_voices
-from emogram.bundle import ModelInfo, open_bundle
-from emogram.errors import InputError, ModelError
+from emogram.bundle import open_bundle
+from emogram.errors import InputError
 from emogram.judging import Judgement, judge_seeds
 from emogram.predictions import Predictions, joined_values, read_file
 from emogram.records import Clip
@@ -37,27 +37,6 @@ def adapt_runs(folder: Path, out: Path) -> Judgement:
     return judge_seeds([_pooled(by_seed[seed]) for seed in sorted(by_seed)], out)
 
 
-def reference_of(info: ModelInfo, source: object) -> tuple[float, ...]:
-    """Return what `adapt_voice` wants of a model.
-
-    Args:
-        info: Of the model.
-        source: Where it comes from, for messages.
-
-    Raises:
-        ModelError: It does not say what it answers on average.
-    """
-    if not info.labels:
-        raise ModelError(
-            f"{source}: the model tells dimensions and no classes, whose answers alone are adapted to voices"
-        )
-    if info.mean_log_probabilities is None:
-        raise ModelError(
-            f"{source}: the model does not say what it answers on average; train it again with this version"
-        )
-    return info.mean_log_probabilities
-
-
 def voices_of(clips: Sequence[Clip], source: object) -> list[str]:
     """Return a name for the voice of each clip, another one in each corpus.
 
@@ -77,7 +56,7 @@ def voices_of(clips: Sequence[Clip], source: object) -> list[str]:
 def _adapted(run: Path) -> tuple[int, Predictions]:
     """Return the seed of a run's model, and what it said, adapted; every clip knows the seed."""
     info = open_bundle(run).info
-    reference = reference_of(info, run)
+    reference = info.reference(source=run)
     (said,) = read_file(run / PREDICTIONS_FILE)
     if said.labels != info.labels:
         raise InputError(f"{run / PREDICTIONS_FILE}: holds other labels than the model beside it; judge it again")

@@ -168,6 +168,40 @@ class ModelInfo(Settings):
         words = ["emogram", self.network["name"], *dict.fromkeys(corpus.corpus for corpus in self.trained_on)]
         return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
 
+    def require_labels(self, what: str, *, source: object) -> None:
+        """Refuse what only a model of classes can do.
+
+        Args:
+            what: What is wanted of it, as "explained".
+            source: Where the model comes from, for the message.
+
+        Raises:
+            ModelError: The model tells dimensions only.
+        """
+        if not self.labels:
+            told = ", ".join(dimension.name for dimension in self.dimensions)
+            raise ModelError(
+                f"{source}: tells {told} and no classes, so it cannot be {what}; take a model that was trained with "
+                "targets = classes or both"
+            )
+
+    def reference(self, *, source: object) -> tuple[float, ...]:
+        """Return what the model answers on average, which adapting to a voice needs.
+
+        Args:
+            source: Where the model comes from, for messages.
+
+        Raises:
+            ModelError: The model does not tell.
+        """
+        self.require_labels("adapted to a voice", source=source)
+        if self.mean_log_probabilities is None:
+            raise ModelError(
+                f"{source}: does not say what it answers on average, so it cannot be adapted to a voice; train it "
+                "again with this version of emogram"
+            )
+        return self.mean_log_probabilities
+
     def heard(self, *parts: str) -> frozenset[str]:
         """Return CORPUS/SPEAKER of those in some parts of its split, and of all that models before it heard.
 

@@ -226,13 +226,7 @@ class Classifier:
         Raises:
             ModelError: The bundle does not tell.
         """
-        self.require_labels("adapted to a voice")
-        if self.info.mean_log_probabilities is None:
-            raise ModelError(
-                f"{self._name}: does not say what it answers on average, so it cannot be adapted to a voice; train it "
-                "again with this version of emogram"
-            )
-        return self.info.mean_log_probabilities
+        return self.info.reference(source=self._name)
 
     def probabilities(self, inputs: Mapping[str, npt.NDArray[np.floating[Any]]]) -> Probabilities:
         """Run the network on a batch of model inputs, at each shift, and calibrate what it says on average.
@@ -266,11 +260,7 @@ class Classifier:
         Raises:
             ModelError: The model tells dimensions only.
         """
-        if not self.labels:
-            raise ModelError(
-                f"{self._name}: tells {', '.join(self.dimensions)} and no classes, so it cannot be {what}; take a "
-                "model that was trained with targets = classes or both"
-            )
+        self.info.require_labels(what, source=self._name)
 
     def _answers(self, heads: tuple[FloatArray, FloatArray]) -> Answers:
         raw, unit = heads

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from emogram import metrics, plots
 from emogram.adapt import ADAPTED, adapt_voices
-from emogram.adapted import reference_of, voices_of
+from emogram.adapted import voices_of
 from emogram.bundle import open_bundle
 from emogram.classifier import Classifier, Probabilities, as_prediction
 from emogram.config import RunConfig
@@ -369,7 +369,7 @@ def _answers(
     """Read what the models of one seed said: (trained, tested) -> answers; all corpora but one count as ""."""
     for job in plan:
         info = open_bundle(job.folder).info
-        labels, reference = info.labels, reference_of(info, job.folder) if adapt else ()
+        labels, reference = info.labels, info.reference(source=job.folder) if adapt else ()
         name = "" if leave_one_out else job.corpus.name
         for tested in job.tested:
             clips = datasets[tested.name].clips

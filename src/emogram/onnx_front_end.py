@@ -249,7 +249,7 @@ def _clipped(nodes: _Nodes, values: str) -> str:
 
 
 def _periodicity(nodes: _Nodes, samples: str, config: SpectrogramConfig) -> str:
-    """Do what `periodicity.periodicity` does, shape (1, periodicity_bands, n_frames)."""
+    """Do what `periodicity.repeats` and `relative` do, shape (1, periodicity_bands, n_frames)."""
     tables = periodicity.tables_of(config.sample_rate, config.periodicity_bands)
     squares = _spectrum_squares(
         nodes,

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from emogram.config import SpectrogramConfig
 from emogram.fourier import rfft
 
 FloatArray = npt.NDArray[np.float32]
@@ -28,29 +27,13 @@ HUM_BINS = 3  # up to 47 Hz: rooms, not voices
 _BLOCK_FRAMES = 64
 
 
-def periodicity(waveform: FloatArray, config: SpectrogramConfig) -> FloatArray:
-    """Return how strongly a waveform repeats itself after the periods of `band_centres_hz`, in each frame.
+def repeats(frames: FloatArray, tables: Tables) -> FloatArray:
+    """Return how strongly frames of samples, each by itself, repeat themselves after the periods of `band_centres_hz`.
 
     The autocorrelation of a windowed frame, over that of the window (P. Boersma, "Accurate short-term analysis of the
     fundamental frequency and the harmonics-to-noise ratio of a sampled sound", Proc. Institute of Phonetic Sciences
     Amsterdam 17 (1993), 97-110), at its highest within each band. Echoes are left in: to take off the value at half the
     period (Tolonen and Karjalainen, 2000) also dims voices whose second harmonic is their loudest.
-
-    Args:
-        waveform: Shape (n_samples,), float32, at `config.sample_rate`.
-        config: Its `hop_length` and `periodicity_bands`, > 0, count.
-
-    Returns:
-        Shape (n_frames, periodicity_bands), in [0, 1], low to high; the same frames as `spectrogram.log_mel`.
-    """
-    tables = tables_of(config.sample_rate, config.periodicity_bands)
-    padded = np.pad(waveform.astype(np.float32, copy=False), tables.size // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, tables.size)[:: config.hop_length]
-    return relative(repeats(frames, tables))
-
-
-def repeats(frames: FloatArray, tables: Tables) -> FloatArray:
-    """Return what `periodicity` divides, of frames of samples, each by itself.
 
     Args:
         frames: Shape (n_frames, tables.size).
@@ -93,7 +76,7 @@ def band_centres_hz(n_bands: int) -> npt.NDArray[np.float64]:
 
 
 class Tables(NamedTuple):
-    """What `periodicity` computes with: frames of `size` samples under a window, transformed to `n_fft` points."""
+    """What `repeats` computes with: frames of `size` samples under a window, transformed to `n_fft` points."""
 
     size: int
     n_fft: int
