@@ -29,6 +29,7 @@ STARTS = 3  # that often a process may die before it has begun
 COMING_S = 1.0  # so long a place is kept for a clip that is on its way: longer, and slow clients could take them all
 OVERRUN_SHARE = 0.5  # turned away, of what could be done: more than that is no burst, and waiting gets nobody anywhere
 OVERRUN_S = 1.0  # of which time
+MAX_IDLE_SHARE = 1 / 6  # overrun, processes may wait so much of their time for a clip, so that no clip waits for them
 GRACE_S = 1.0  # what nobody waits for any more is let finish so long: a new process costs half a second
 
 _LOG = logging.getLogger("emogram.serve")
@@ -151,12 +152,15 @@ class _Lane:
 
     def check_room(self) -> None:
         wait_s = self._mean_s * (self._n_inside + self._n_coming) / self._n
-        n_waiting = max(0, self._n_inside + self._n_coming - self._n)
+        n_waiting = self._n_inside + self._n_coming - self._n
         most = self._max_waiting
-        if self._refusals.per_second() > OVERRUN_SHARE * self._n / self._mean_s:
-            most = min(most, max(1, self._n // 2))
+        refused = self._refusals.per_second() * self._mean_s / self._n  # of what could be done
+        if refused > OVERRUN_SHARE:
+            # A process that is done gets its next clip from those who ask anyway, after this share of a clip's time.
+            idle_share = 1 / (self._n * (1 + refused))
+            most = min(most, max(1, self._n // 2) if idle_share > MAX_IDLE_SHARE else 0)
         # One may always wait: else a slow file would keep out those that would show that it was the file.
-        if n_waiting >= most or (n_waiting and wait_s > self._max_wait_s):
+        if n_waiting >= most or (n_waiting > 0 and wait_s > self._max_wait_s):
             self._refusals.add()
             raise Problem("busy", "too much is asked at once; come again", retry_after_s=wait_s)
 
