@@ -189,6 +189,19 @@ def test_wrong_parameters_are_named(url, place, fields):
     assert any(word in message for word in (*fields, *fields.values()))
 
 
+@pytest.mark.parametrize("place", ["params", "data"])
+def test_settings_left_empty_are_as_if_not_sent_and_described_as_such(url, folder, tiny, place):
+    """A form of a page sends all its fields."""
+    form = create_app([emogram.load(tiny)]).openapi()["paths"]["/v1/audio/emotions"]["post"]["requestBody"]["content"]
+    settings = dict(form["multipart/form-data"]["schema"]["properties"])
+    assert settings.pop("file")["format"] == "binary" and "granularity" in settings
+    for schema in settings.values():
+        assert any(each.get("type") == "string" and "enum" not in each for each in schema.get("anyOf", [schema]))
+    content = (folder / "a.wav").read_bytes()
+    said = httpx.post(url, files={"file": ("a.wav", content)}, **{place: dict.fromkeys(settings, "")})
+    assert said.json() == post(url, folder / "a.wav").json()
+
+
 def test_wrong_bodies(url):
     refused(httpx.post(url, json={}), 415, "wrong_content_type")
     refused(httpx.post(url, data={"model": "x"}), 415, "wrong_content_type")

@@ -72,6 +72,7 @@ _MESSAGES = {
 }
 COMMON = ("unauthorized", "forbidden", "internal", "overloaded")
 _SOUND = ("unreadable", "silent", "timeout")  # of what may be wrong with a sound file
+_EMPTY = {"type": "string", "maxLength": 0, "description": "Left empty, as forms of pages do: the default."}
 _RETRY = {
     "Retry-After": {"description": "Seconds after which to come again.", "schema": {"type": "integer", "minimum": 1}}
 }
@@ -113,13 +114,14 @@ def problems(*codes: str, common: bool = True) -> dict[int | str, dict[str, Any]
 
 
 def _properties(options: type[Settings]) -> dict[str, dict[str, Any]]:
-    """Return the schema of each setting; what may be null is left out there, since addresses and forms have no null."""
-    found: dict[str, dict[str, Any]] = options.model_json_schema()["properties"]
-    for schema in found.values():
-        kinds = [each for each in schema.pop("anyOf", []) if each.get("type") != "null"]
-        schema |= kinds[0] if kinds else {}
-        if schema.get("default", "") is None:
-            del schema["default"]
+    """Return the schema of each setting, which addresses and forms may leave empty; they have no null."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, told in options.model_json_schema()["properties"].items():
+        said = {key: told[key] for key in ("title", "description", "default") if told.get(key) is not None}
+        kinds = told.get("anyOf", [{key: value for key, value in told.items() if key not in said}])
+        kinds = [each for each in kinds if each.get("type") != "null"]
+        is_text = kinds[0].get("type") == "string" and not kinds[0].keys() & {"enum", "const", "minLength", "pattern"}
+        found[name] = {**said, **kinds[0]} if is_text else {**said, "anyOf": [*kinds, _EMPTY]}
     return found
 
 
