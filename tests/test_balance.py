@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from emogram.balance import balanced_weights, clip_weights, possible_labels
+from emogram.balance import balanced_weights, clip_weights, drawn_apart, possible_labels
 from emogram.config import TrainConfig
 
 
@@ -28,6 +28,15 @@ def test_every_class_weighs_the_same_in_all_and_absent_ones_nothing():
     weights = balanced_weights(targets, 4)
     np.testing.assert_allclose(weights * np.bincount(targets, minlength=4), [4.5, 0, 4.5, 0], rtol=1e-6)
     assert weights[targets].sum() == pytest.approx(9)
+
+
+def test_clips_that_are_drawn_are_those_of_corpora_that_may_but_train(two_corpora):
+    dataset, trained = two_corpora
+    assert [part.tolist() for part in drawn_apart(dataset, trained, TrainConfig())] == [list(range(10)), []]
+    assert [part.tolist() for part in drawn_apart(dataset, trained, TrainConfig(also_clips=1))] == [
+        list(range(8)),
+        [8, 9],
+    ]
 
 
 @pytest.fixture

@@ -78,6 +78,31 @@ def test_a_batch_does_not_depend_on_how_it_was_reached(make_dataset):
         np.testing.assert_array_equal(part, again)
 
 
+def test_of_corpora_that_may_but_train_each_epoch_has_others(make_dataset):
+    dataset = make_dataset([i % 4 for i in range(12)])
+    clips = [dataclasses.replace(clip, corpus="more") if i >= 5 else clip for i, clip in enumerate(dataset.clips)]
+    dataset = dataclasses.replace(dataset, clips=tuple(clips), training_only=frozenset({"more"}))
+
+    def epochs(also_clips, n=30):
+        batches = batches_of(dataset, range(1, 12), also_clips=also_clips)
+        found = []
+        for _ in range(n):
+            found.append([clip for inputs, _, _ in epoch_of(batches) for clip in who(inputs, 12)])
+            batches.on_epoch_end()
+            assert batches.n_clips == len(found[-1]) == batches.clips_of(batches.n_steps)
+        return found
+
+    drawn = [set(epoch) - {1, 2, 3, 4} for epoch in epochs(3)]
+    assert all(len(epoch) == 7 and set(epoch) >= {1, 2, 3, 4} for epoch in epochs(3))
+    assert [len(each) for each in drawn] == [3] * 30 and set().union(*drawn) == set(range(5, 12))
+    assert drawn[0] != drawn[1] and epochs(3) == epochs(3)
+    for also_clips in (0, 7, 100):
+        assert all(sorted(epoch) == list(range(1, 12)) for epoch in epochs(also_clips, n=2))
+    assert epochs(0, n=3) == [
+        np.random.default_rng((0, epoch)).permutation(np.arange(1, 12)).tolist() for epoch in range(3)
+    ]
+
+
 @pytest.mark.parametrize(("n", "batch_size", "sizes"), [(17, 16, [9, 8]), (16, 16, [16]), (33, 16, [11, 11, 11]),
                                                         (3, 2, [2, 1]), (2, 16, [2])])  # fmt: skip
 def test_steps_are_nearly_equally_large(make_dataset, n, batch_size, sizes):

@@ -307,11 +307,12 @@ class Listener(Progress, Task):
 LOGS = {"loss": 1.5, "accuracy": 0.5, "val_loss": 1.25, "val_accuracy": 0.625, "val_uar": 0.6, **recalls(1, 0.5, 0, 1)}
 
 
-def test_steps_add_up_to_the_clips_of_each_epoch():
+def test_steps_add_up_to_the_clips_of_each_epoch(make_dataset):
     listener = Listener()
     keep = types.SimpleNamespace(best_epoch=1)
-    batches = types.SimpleNamespace(n_steps=3, first_step=0)
-    tell = Tell(listener, listener, batches=batches, n_clips=19, n_epochs=12, keep=keep)
+    config = TrainConfig(batch_size=7)
+    batches = TrainingBatches(make_dataset([0, 1] * 10), np.arange(19), train=config, augmentation=AugmentConfig())
+    tell = Tell(listener, listener, batches=batches, n_epochs=12, keep=keep)
     for epoch in range(2):
         tell.on_epoch_begin(epoch)
         for step in range(3):

@@ -1,4 +1,4 @@
-"""How much each training clip counts, and which labels it could have had: what corpora lack must not be learnt."""
+"""How much and how often training clips count, and which labels each could have: what corpora lack is not learnt."""
 
 from __future__ import annotations
 
@@ -35,6 +35,20 @@ def clip_weights(dataset: Dataset, indices: Indices, config: TrainConfig) -> Flo
         weights[also] *= np.float32(config.also_weight)
         weights /= weights[indices].mean()
     return weights
+
+
+def drawn_apart(dataset: Dataset, indices: Indices, config: TrainConfig) -> tuple[Indices, Indices]:
+    """Part training clips into those that every epoch has, and those of which it draws `config.also_clips`.
+
+    Args:
+        dataset: All clips; those of its `training_only` corpora are drawn.
+        indices: Those that train.
+        config: `also_clips`; where it is 0, every epoch has all.
+    """
+    if not config.also_clips:
+        return indices, indices[:0]
+    is_drawn = np.asarray([dataset.clips[index].corpus in dataset.training_only for index in indices], dtype=np.bool_)
+    return indices[~is_drawn], indices[is_drawn]
 
 
 def balanced_weights(groups: npt.NDArray[np.intp], n_groups: int) -> FloatArray:

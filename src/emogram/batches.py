@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from emogram.augment import LOG_MEL_AXES, PICTURE_AXES, augment, cutmix, mixup
 from emogram.backend import keras
-from emogram.balance import clip_weights, possible_labels
+from emogram.balance import clip_weights, drawn_apart, possible_labels
 from emogram.config import AugmentConfig, TrainConfig
 from emogram.dataset import Dataset, HalfArray, Indices
 from emogram.errors import SettingsError
@@ -46,7 +46,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         Args:
             dataset: All clips.
             indices: Those that train.
-            train: Batch size, length, seed, how much clips count.
+            train: Batch size, length, seed, how much clips count, how many of `training_only` corpora an epoch has.
             augmentation: How clips are changed.
             values: Of each clip its dimensions from 0 to 1, shape (n_clips, n_dimensions), NaN where it has none; where
                 they are given, targets are as `heads.Heads` has them.
@@ -57,19 +57,21 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         Raises:
             SettingsError: A device would have no clip of a batch.
         """
-        if min(train.batch_size, len(indices)) < n_devices:
+        own, also = drawn_apart(dataset, indices, train)
+        n_clips = len(own) + min(train.also_clips, len(also))
+        if min(train.batch_size, n_clips) < n_devices:
             raise SettingsError(
-                f"{n_devices} devices, and {min(train.batch_size, len(indices))} clips a batch; raise --batch-size, or "
-                "use fewer devices"
+                f"{n_devices} devices, and {min(train.batch_size, n_clips)} clips a batch; raise --batch-size, or use "
+                "fewer devices"
             )
         super().__init__(workers=1)
         self._dataset = dataset
-        self._indices = indices
+        self._own, self._also = own, also
         self._train = train
         self._augmentation = augmentation
         self._teach = teach
         self._n_devices = n_devices
-        self._n_clips = len(indices) - len(indices) % n_devices
+        self.n_clips = n_clips - n_clips % n_devices  # of an epoch
         self._axes, self._log_mel = PICTURE_AXES, dataset.samples[0].spectrogram.shape[-1] == 1
         if self._log_mel:
             settings = dataset.spectrogram  # None where the spectrograms were made elsewhere
@@ -93,7 +95,11 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     @property
     def n_steps(self) -> int:
         """The number of steps of a whole epoch."""
-        return -(-self._n_clips // self._train.batch_size)
+        return -(-self.n_clips // self._train.batch_size)
+
+    def clips_of(self, n_steps: int) -> int:
+        """Return how many of the clips of an epoch so many of its steps come to."""
+        return round(n_steps * self.n_clips / self.n_steps)
 
     def __len__(self) -> int:
         """Return the number of steps that are left of an epoch."""
@@ -123,7 +129,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         if self._steps:
             step = self._steps[step]
         # Parts of nearly equal size: a last batch of one clip would upset batch normalisation.
-        shares = self._order_of(self.epoch)[: self._n_clips].reshape(-1, self._n_devices)
+        shares = self._order_of(self.epoch)[: self.n_clips].reshape(-1, self._n_devices)
         size, n_larger = divmod(len(shares), self.n_steps)
         first = step * size + min(step, n_larger)
         chosen = shares[first : first + size + (step < n_larger)].ravel()
@@ -159,7 +165,12 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def _order_of(self, epoch: int) -> Indices:
         """Return the clips in the order of an epoch, drawn once for all its steps: of a million, it takes long."""
         if self._drawn is None or self._drawn[0] != epoch:
-            self._drawn = epoch, np.random.default_rng((self._train.seed, epoch)).permutation(self._indices)
+            rng = np.random.default_rng((self._train.seed, epoch))
+            clips = self._own
+            if len(self._also):
+                some = rng.choice(self._also, min(self._train.also_clips, len(self._also)), replace=False)
+                clips = np.concatenate([clips, some])
+            self._drawn = epoch, rng.permutation(clips)
         return self._drawn[1]
 
     def _mixed(

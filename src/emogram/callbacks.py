@@ -225,7 +225,6 @@ class Tell(keras.callbacks.Callback):  # type: ignore[misc]
         progress: Progress,
         *,
         batches: TrainingBatches,
-        n_clips: int,
         n_epochs: int,
         keep: KeepBest,
     ) -> None:
@@ -234,18 +233,17 @@ class Tell(keras.callbacks.Callback):  # type: ignore[misc]
         self._batches = batches
         self._task = task
         self._progress = progress
-        self._n_clips = n_clips
         self._n_epochs = n_epochs
         self._keep = keep
         self._told = 0
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin where the epoch begins."""
-        self._told = clips_of(self._batches.first_step, self._batches, self._n_clips)
+        self._told = self._batches.clips_of(self._batches.first_step)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Advance by the clips of one step."""
-        done = clips_of(self._batches.first_step + batch + 1, self._batches, self._n_clips)
+        done = self._batches.clips_of(self._batches.first_step + batch + 1)
         note = " ".join(f"{name} {float(value):.3f}" for name, value in (logs or {}).items())
         self._task.advance(done - self._told, note=note)
         self._told = done
@@ -254,11 +252,6 @@ class Tell(keras.callbacks.Callback):  # type: ignore[misc]
         """Say the results of the epoch in one line, the recall of each class among them."""
         best = "  * best so far" if self._keep.best_epoch == epoch else ""
         self._progress.say(f"epoch {epoch + 1:>3}/{self._n_epochs}  {epoch_line(logs or {})}{best}")
-
-
-def clips_of(steps: int, batches: TrainingBatches, n_clips: int) -> int:
-    """Return how many of the `n_clips` of an epoch some of its steps come to."""
-    return round(steps * n_clips / batches.n_steps)
 
 
 def epoch_line(logs: Mapping[str, float]) -> str:

@@ -350,6 +350,12 @@ class TrainConfig(Settings):
     also_weight: float = Field(
         1.0, gt=0.0, le=1000.0, description="Weight of clips of corpora that may but train (--also), against 1."
     )
+    also_clips: int = Field(
+        0,
+        ge=0,
+        description="Clips of corpora that may but train (--also), drawn anew for each epoch; 0: all, every epoch. Of "
+        "clips that are drawn no degraded copies are made.",
+    )
     mask_missing_labels: bool = Field(
         True, description="Learn nothing about labels from clips of a corpus that has none of them."
     )

@@ -20,6 +20,7 @@ import tomli_w
 from emogram import __version__
 from emogram.adapt import mean_log_probabilities
 from emogram.backend import keras
+from emogram.balance import drawn_apart
 from emogram.batches import TrainingBatches
 from emogram.bundle import (
     FAMILIAR_FILE,
@@ -32,7 +33,7 @@ from emogram.bundle import (
     write_known_clips,
 )
 from emogram.calibration import choose_threshold, fit_temperature, soften
-from emogram.callbacks import EmphasizeHard, History, KeepBest, Record, Tell, Validate, clips_of
+from emogram.callbacks import EmphasizeHard, History, KeepBest, Record, Tell, Validate
 from emogram.card import model_card
 from emogram.checkpoints import CHECKPOINTS_FOLDER, Checkpoint, Checkpoints, is_unfinished, mark_finished, unfinished
 from emogram.classifier import Classifier
@@ -154,8 +155,9 @@ def train(
         lineage = open_lineage(config, dataset, split)
         write_json(out / "environment.json", describe_environment())
         warnings = [*corpus.warnings, *split.warnings, *scales.warnings]
+        in_every_epoch, _ = drawn_apart(dataset, split.train, config.train)
         dataset = with_degraded_copies(
-            dataset, split.train, config.augment, cache=cache, workers=workers, progress=progress
+            dataset, in_every_epoch, config.augment, cache=cache, workers=workers, progress=progress
         )
         n_done = begun.state["epoch"] if begun is not None else 0
         about = describe_run(out, config, dataset, group=trackers.group, resumed=resume, n_done=n_done)
@@ -338,13 +340,12 @@ def fit(
         tell_examples(following, batches, dataset, split.train, out / PLOTS_FOLDER)
     keep = KeepBest(twin, out / MODEL_FOLDER / KERAS_FILE, monitor=settings.monitor)
     interrupted = False
-    n_clips = len(split.train)
     n_done, step = 0, 0
     if begun is not None:
         n_done, step = begun.state["epoch"], begun.state["step"]
         within = f" and step {step} of {batches.n_steps}" if step else ""
         progress.say(f"going on after epoch {n_done} of {settings.epochs}{within}")
-    left = (settings.epochs - n_done) * n_clips - clips_of(step, batches, n_clips)
+    left = (settings.epochs - n_done) * batches.n_clips - batches.clips_of(step)
     record = Record(out / "history.csv", following)
     with progress.task("training", left) as task:
         callbacks = [
@@ -364,7 +365,7 @@ def fit(
             *also,
         ]
         save = Save(checkpoints, about, batches, callbacks, begun=begun)
-        tell = Tell(task, progress, batches=batches, n_clips=n_clips, n_epochs=settings.epochs, keep=keep)
+        tell = Tell(task, progress, batches=batches, n_epochs=settings.epochs, keep=keep)
         try:
             with without_denormals(), sharing(n_devices):
                 fit_on(network, batches, [*callbacks, save, tell], epochs=settings.epochs)

@@ -14,6 +14,7 @@ from typing import Any
 import tomli_w
 
 from emogram.backend import keras
+from emogram.balance import drawn_apart
 from emogram.checkpoints import is_unfinished, mark_finished, unfinished
 from emogram.config import RunConfig, read_toml
 from emogram.copies import with_degraded_copies
@@ -144,7 +145,8 @@ def _train(
         dataset = load_dataset(fold.corpus, config.spectrogram, cache=cache, workers=1, progress=quiet)
         split = make_split(dataset, config.split)
         lineage = open_lineage(config, dataset, split)
-        dataset = with_degraded_copies(dataset, split.train, config.augment, cache=cache, workers=1, progress=quiet)
+        in_every_epoch, _ = drawn_apart(dataset, split.train, config.train)
+        dataset = with_degraded_copies(dataset, in_every_epoch, config.augment, cache=cache, workers=1, progress=quiet)
         history, interrupted = fit(
             dataset, split, config, out, begun=begun, lineage=lineage, also=[told], progress=quiet
         )
