@@ -206,6 +206,10 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self, batch: FloatArray, shares: FloatArray, possible: npt.NDArray[np.bool_], teach: Teach
     ) -> FloatArray:
         said = teach(batch)
+        n_known = said.shape[1]
+        if n_known < shares.shape[1]:  # those that follow are learnt apart, and no teacher knows them
+            said = np.pad(said, ((0, 0), (0, shares.shape[1] - n_known)))
+            said = np.where(possible[:, :n_known].any(axis=1, keepdims=True), said, shares)
         unsaid = ~possible.all(axis=1)
         said[unsaid] *= possible[unsaid]
         said[unsaid] /= np.maximum(said[unsaid].sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emogram import metrics
+from emogram.apart import narrowed
 from emogram.backend import keras
 from emogram.batches import TrainingBatches
 from emogram.dataset import Dataset, Indices
@@ -85,7 +86,8 @@ class Validate(keras.callbacks.Callback):  # type: ignore[misc]
         """Judge, and put the results into `logs`."""
         assert logs is not None, "Keras gives logs"
         with alone():
-            self._twin.set_weights(self.model.get_weights() if self._average is None else self._average)
+            weights = self.model.get_weights() if self._average is None else self._average
+            self._twin.set_weights(narrowed(weights, self._twin))
             answers = (
                 {CLASSES: network_probabilities(self._twin, self._dataset, self._indices)}
                 if self._values is None

@@ -350,6 +350,11 @@ class TrainConfig(Settings):
     also_weight: float = Field(
         1.0, gt=0.0, le=1000.0, description="Weight of clips of corpora that may but train (--also), against 1."
     )
+    also_labels: Literal["shared", "own"] = Field(
+        "shared",
+        description="What corpora of --also call angry is the same class as here, or one of its own, which is learnt "
+        "beside and left out of the model.",
+    )
     also_clips: int = Field(
         0,
         ge=0,
@@ -383,6 +388,8 @@ class TrainConfig(Settings):
             raise ValueError("monitor is val_ccc, and no dimensions are learnt; set targets to dimensions or both")
         if self.targets == "dimensions" and self.monitor in ("val_accuracy", "val_uar"):
             raise ValueError(f"monitor is {self.monitor}, and no classes are learnt; set it to val_ccc or val_loss")
+        if self.also_labels == "own" and not self.mask_missing_labels:
+            raise ValueError("also_labels is own, which needs mask_missing_labels: a clip is none of another corpus")
         if self.targets == "dimensions" and self.teachers:
             raise ValueError(
                 "teachers tell of labels, and no classes are learnt; leave teachers, or set targets to both"

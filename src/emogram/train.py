@@ -19,6 +19,7 @@ import tomli_w
 
 from emogram import __version__
 from emogram.adapt import mean_log_probabilities
+from emogram.apart import widened, with_labels_apart
 from emogram.backend import keras
 from emogram.balance import drawn_apart
 from emogram.batches import TrainingBatches
@@ -301,15 +302,16 @@ def fit(
     keras.backend.clear_session()
     keras.utils.set_random_seed(settings.seed)
     shapes = input_shapes(config.spectrogram)
-    heads = Heads(len(dataset.labels), len(dataset.dimensions))
+    learnt = with_labels_apart(dataset, settings)
+    heads = Heads(len(learnt.labels), len(learnt.dimensions))
     values = scales.unit(dataset).astype(np.float32) if dataset.dimensions else None
-    build = partial(build_network, shapes, heads.n_labels, config.network, n_dimensions=heads.n_dimensions)
-    twin = build()
+    build = partial(build_network, shapes, config=config.network, n_dimensions=heads.n_dimensions)
+    twin = build(n_labels=len(dataset.labels))
     if lineage.start is not None:
         stays = settings.freeze_normalization or settings.trunk_rate == 0.0
         take_over(lineage.start, twin, dataset.labels, dataset.dimensions, normalization_stays=stays)
     batches = TrainingBatches(
-        dataset,
+        learnt,
         split.train,
         train=settings,
         augmentation=config.augment,
@@ -318,12 +320,12 @@ def fit(
         teach=Teachers(lineage.teachers).answer if lineage.teachers else None,
     )
     with computing_in(precision), sharing(n_devices):
-        network = faster(side_by_side(build()))
+        network = faster(side_by_side(build(n_labels=heads.n_labels)))
     found = [features for index in split.train if (features := dataset.samples[index].features) is not None]
     if found:
         adapt_features(twin, np.stack(found))
     with sharing(n_devices):
-        network.set_weights(twin.get_weights())
+        network.set_weights(widened(twin.get_weights(), network))
         if found:  # the layer keeps a copy of what it learnt, which set_weights does not renew
             adapt_features(network, np.stack(found))
         leave_alone(network, settings)
@@ -337,7 +339,7 @@ def fit(
             jit_compile=keras.backend.backend() == "jax",
         )
     if begun is None and following is not None:
-        tell_examples(following, batches, dataset, split.train, out / PLOTS_FOLDER)
+        tell_examples(following, batches, learnt, split.train, out / PLOTS_FOLDER)
     keep = KeepBest(twin, out / MODEL_FOLDER / KERAS_FILE, monitor=settings.monitor)
     interrupted = False
     n_done, step = 0, 0
@@ -359,7 +361,7 @@ def fit(
             ),
             keep,
             *schedule_callbacks(settings),
-            *hard_class_callbacks(batches, dataset.labels, config),
+            *hard_class_callbacks(batches, learnt.labels, config),
             record,
             keras.callbacks.TerminateOnNaN(),
             *also,
