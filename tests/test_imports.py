@@ -23,7 +23,7 @@ FLOORS = (
     "relay", "cluster", "engines", "protocols", "watched", "audio", "fourier", "silero", "speech", "recordings",
     "turns", "degrade", "voices", "periodicity", "spectrogram", "features", "corpora", "downloads", "pictures",
     "dataset", "leaks", "splits", "copies", "joined", "balance", "augment", "backend", "devices", "losses", "heads",
-    "network", "fused", "optimizers", "batches", "metrics", "calibration", "dimensions", "adapt", "familiar",
+    "apart", "network", "fused", "optimizers", "batches", "metrics", "calibration", "dimensions", "adapt", "familiar",
     "overview", "plots", "remote", "bundle", "card", "hub", "runtime", "export", "lineage", "saved_network", "rebuilt",
     "pretraining", "classifier", "distillation", "stream_frames", "windowing", "smoothing", "utterances", "live",
     "timeline", "listening", "explanations", "writers", "predictions", "testing", "onnx_front_end", "litert", "deploy",
@@ -35,7 +35,7 @@ FLOORS = (
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
 KERAS_AT_THE_TOP = {"backend"}
 LOADS_KERAS = {
-    "devices", "losses", "heads", "network", "fused", "optimizers", "rebuilt", "pretraining", "batches", "callbacks",
+    "devices", "losses", "heads", "apart", "network", "fused", "optimizers", "rebuilt", "pretraining", "batches", "callbacks",
     "resuming", "train", "jobs", "crossval", "crosscorpus", "changes", "finetune", "tuning",
 }  # fmt: skip
 HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa", "ray"}
