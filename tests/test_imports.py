@@ -35,8 +35,8 @@ FLOORS = (
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
 KERAS_AT_THE_TOP = {"backend"}
 LOADS_KERAS = {
-    "devices", "losses", "heads", "apart", "network", "fused", "optimizers", "rebuilt", "pretraining", "batches", "callbacks",
-    "resuming", "train", "jobs", "crossval", "crosscorpus", "changes", "finetune", "tuning",
+    "devices", "losses", "heads", "apart", "network", "fused", "optimizers", "rebuilt", "pretraining", "batches",
+    "callbacks", "resuming", "train", "jobs", "crossval", "crosscorpus", "changes", "finetune", "tuning",
 }  # fmt: skip
 HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa", "ray"}
 
