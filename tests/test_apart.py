@@ -41,10 +41,13 @@ def test_no_clip_is_taught_anything_about_labels_of_another_corpus(make_dataset)
     settings = OWN.model_copy(update={"batch_size": 8, "train_frames": 0, "teacher_share": 0.5})
 
     def teach(batch):
+        assert len(batch) == 4, "nobody is asked about the others"
         return np.tile(np.float32([0.4, 0.3, 0.2, 0.1]), (len(batch), 1))
 
     def targets(teach):
-        batches = TrainingBatches(learnt, np.arange(8), train=settings, augmentation=AugmentConfig(), teach=teach)
+        batches = TrainingBatches(
+            learnt, np.arange(8), train=settings, augmentation=AugmentConfig(), teach=teach, n_taught=4
+        )
         return batches[0][1], np.random.default_rng((0, 0)).permutation(8)
 
     found, order = targets(None)

@@ -39,6 +39,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         augmentation: AugmentConfig,
         values: FloatArray | None = None,
         teach: Teach | None = None,
+        n_taught: int | None = None,
         n_devices: int = 1,
     ) -> None:
         """Take the training part of a dataset.
@@ -51,6 +52,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
             values: Of each clip its dimensions from 0 to 1, shape (n_clips, n_dimensions), NaN where it has none; where
                 they are given, targets are as `heads.Heads` has them.
             teach: Tells of a batch of spectrograms what others say of it, `train.teacher_share` of the targets.
+            n_taught: How many labels, the first ones, these others know; None: all. See `apart`.
             n_devices: Devices that share each batch evenly; the few clips that are left over in an epoch wait for the
                 next, which has another order.
 
@@ -70,6 +72,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._train = train
         self._augmentation = augmentation
         self._teach = teach
+        self._n_taught = len(dataset.labels) if n_taught is None else n_taught
         self._n_devices = n_devices
         self.n_clips = n_clips - n_clips % n_devices  # of an epoch
         self._axes, self._log_mel = PICTURE_AXES, dataset.samples[0].spectrogram.shape[-1] == 1
@@ -205,11 +208,11 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def _taught(
         self, batch: FloatArray, shares: FloatArray, possible: npt.NDArray[np.bool_], teach: Teach
     ) -> FloatArray:
-        said = teach(batch)
-        n_known = said.shape[1]
-        if n_known < shares.shape[1]:  # those that follow are learnt apart, and no teacher knows them
-            said = np.pad(said, ((0, 0), (0, shares.shape[1] - n_known)))
-            said = np.where(possible[:, :n_known].any(axis=1, keepdims=True), said, shares)
+        known = possible[:, : self._n_taught].any(axis=1)  # the others have labels that are learnt apart
+        said = shares.copy()
+        if known.any():
+            said[known] = 0.0
+            said[known, : self._n_taught] = teach(batch[known])
         unsaid = ~possible.all(axis=1)
         said[unsaid] *= possible[unsaid]
         said[unsaid] /= np.maximum(said[unsaid].sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)

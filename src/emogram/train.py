@@ -318,6 +318,7 @@ def fit(
         n_devices=n_devices,
         values=values,
         teach=Teachers(lineage.teachers).answer if lineage.teachers else None,
+        n_taught=len(dataset.labels),
     )
     with computing_in(precision), sharing(n_devices):
         network = faster(side_by_side(build(n_labels=heads.n_labels)))
