@@ -9,7 +9,7 @@ import sklearn.metrics
 
 from emogram import metrics
 from emogram.errors import SettingsError
-from emogram.records import Clip
+from emogram.records import Clip, speakers_of
 
 LABELS = ("angry", "calm", "happy")
 
@@ -248,8 +248,8 @@ def test_judge_without_speakers_has_no_groups_and_says_so():
 
 def test_speakers_of_two_corpora_with_one_name_are_two_speakers():
     clips = [Clip(Path("x"), speaker="01", corpus=corpus, extra={"gender": "male"}) for corpus in ("tess", "nemo")]
-    assert metrics.speaker_names(clips) == ["tess/01", "nemo/01"]
-    assert metrics.speaker_names(clips[:1]) == ["01"]
+    assert speakers_of(clips) == ["tess/01", "nemo/01"]
+    assert speakers_of(clips[:1]) == ["01"]
     assert metrics.speaker_genders(clips) == {"tess/01": "male", "nemo/01": "male"}
     report = metrics.judge([0, 1], one_hot([0, 1], 2), ["a", "b"], clips, protocol="P3")
     assert list(report.per_group["speaker"]) == ["nemo/01", "tess/01"]

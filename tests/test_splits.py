@@ -10,7 +10,8 @@ import pytest
 from emogram.config import SplitConfig
 from emogram.errors import CorpusError, SettingsError
 from emogram.protocols import PROTOCOLS, RANDOM_WARNING, Fold, Protocol
-from emogram.splits import CLIP_WARNING, PARTS, SPEAKERS_HINT, describe_split, make_split, speakers_of
+from emogram.records import speakers_of
+from emogram.splits import CLIP_WARNING, PARTS, SPEAKERS_HINT, describe_split, make_split
 
 ACTORS = [f"{number:02d}" for number in range(1, 25)]
 

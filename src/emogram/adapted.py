@@ -47,10 +47,11 @@ def voices_of(clips: Sequence[Clip], source: object) -> list[str]:
     Raises:
         InputError: The speaker of a clip is unknown.
     """
-    unknown = [clip.path.name for clip in clips if clip.speaker is None]
-    if unknown:
-        raise InputError(f"{source}: the speaker of {unknown[0]} is unknown, so answers cannot be adapted to voices")
-    return [f"{clip.corpus}/{clip.speaker}" for clip in clips]
+    names = [clip.voice for clip in clips if clip.voice is not None]
+    if len(names) < len(clips):
+        unknown = next(clip.path.name for clip in clips if clip.voice is None)
+        raise InputError(f"{source}: the speaker of {unknown} is unknown, so answers cannot be adapted to voices")
+    return names
 
 
 def _adapted(run: Path) -> tuple[int, Predictions]:

@@ -12,7 +12,7 @@ from emogram.compare import N_RESAMPLES, difference
 from emogram.corpora.corpus import counted
 from emogram.crosscorpus import restrict
 from emogram.predictions import Predictions, on_shared_clips
-from emogram.records import Difference, Report
+from emogram.records import Difference, Report, speakers_of
 
 BEFORE, AFTER = "before", "after"
 METRICS = ("uar", "accuracy", "ece")
@@ -83,7 +83,7 @@ def compare_before_after(before: Predictions, after: Predictions, *, seed: int =
         sets.append(among(before, known))
     matched, _ = on_shared_clips(sets)
     clips, targets, labels = matched[0].clips, matched[0].targets(), matched[0].labels
-    speakers = metrics.speaker_names(clips)
+    speakers = speakers_of(clips)
     n_speakers = len(set(speakers) - {None})
     few = n_speakers < FEW_SPEAKERS
     drawn = metrics.resample_speakers(

@@ -15,7 +15,7 @@ from emogram.corpora.corpus import counted
 from emogram.errors import InputError, SettingsError
 from emogram.files import write_json
 from emogram.predictions import UNKNOWN_PROTOCOL, Predictions, in_one_order, on_shared_clips, read_predictions
-from emogram.records import Difference
+from emogram.records import Difference, speakers_of
 from emogram.writers import write_differences
 
 METRICS = ("uar", "accuracy")
@@ -118,7 +118,7 @@ def compare(runs: Sequence[Path], out: Path, *, seed: int = 0) -> Comparison:
             "these runs tell dimensions and no classes, and models are compared by their classes; put the intervals of "
             "`emogram evaluate --predictions` side by side"
         )
-    speakers = metrics.speaker_names(clips)
+    speakers = speakers_of(clips)
     if len(set(speakers)) == 1 and speakers[0] is not None:
         raise InputError(f"all {len(clips)} clips are of the speaker {speakers[0]}; one voice tells nothing of others")
 
@@ -235,7 +235,7 @@ def _draw(
 
 def _uar_per_speaker(seeds: Sequence[Predictions]) -> dict[str, float]:
     """Return the mean UAR over the seeds of each known speaker."""
-    speakers = metrics.speaker_names(seeds[0].clips)
+    speakers = speakers_of(seeds[0].clips)
     targets = seeds[0].targets()
     found = {}
     for name in dict.fromkeys(speaker for speaker in speakers if speaker is not None):

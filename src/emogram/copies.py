@@ -20,9 +20,8 @@ from emogram.degrade import N_BABBLERS, Change, degrade, random_change, rng_of, 
 from emogram.errors import CorpusError, EmogramError, SettingsError
 from emogram.parallel import map_parallel
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip
+from emogram.records import Clip, speakers_of
 from emogram.spectrogram import PICTURE_SUFFIXES
-from emogram.splits import speakers_of
 
 DEGRADE = 1  # raise it when the same change begins to give another sound, so that old caches are not used
 

@@ -31,7 +31,7 @@ from emogram.judging import PLOTS_FOLDER, clip_probabilities, read_probabilities
 from emogram.leaks import shared_recordings
 from emogram.lineage import Lineage, open_lineage, refuse_recordings, says_lineage
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip, CorpusPair
+from emogram.records import Clip, CorpusPair, speakers_of
 from emogram.splits import Split, make_split
 from emogram.trackers import Trackers, follow_group
 from emogram.train import ONLY_TENSORBOARD
@@ -401,7 +401,7 @@ def _judge(
             adapt_voices(one, voices, [answer.reference[answer.labels.index(label)] for label in shared])
             for one, answer in zip(found, answers, strict=True)
         ]
-    speakers = metrics.speaker_names(clips)
+    speakers = speakers_of(clips)
     # Every seed judges the same clips, so that the UAR of all answers together is the mean over seeds.
     intervals = metrics.speaker_bootstrap(np.tile(targets, len(found)), np.concatenate(found), speakers * len(found))
     per_seed = tuple(metrics.uar(targets, one) for one in found)

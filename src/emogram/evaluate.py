@@ -10,6 +10,7 @@ import numpy as np
 
 from emogram import leaks
 from emogram.adapt import ADAPTED, adapt_voices
+from emogram.adapted import voices_of
 from emogram.bundle import CLIP_DIGITS, ModelInfo, open_bundle
 from emogram.classifier import Classifier
 from emogram.config import SpectrogramConfig
@@ -22,8 +23,7 @@ from emogram.metrics import DimensionValues
 from emogram.nearby import unknown
 from emogram.predictions import averaged, in_one_order, read_predictions
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip, Report
-from emogram.splits import speakers_of
+from emogram.records import Clip, Report, speakers_of
 
 PARTS = ("all", "test", "validation")
 
@@ -104,7 +104,7 @@ def evaluate(
     clips = [dataset.clips[index] for index in indices]
     known = bundle.known_clips()
     # Speaker "01" of another corpus is another person.
-    heard = leaks.heard_speakers([f"{clip.corpus}/{clip.speaker}" for clip in clips], info.heard("train"))
+    heard = leaks.heard_speakers([clip.voice for clip in clips], info.heard("train"))
     contents = [dataset.samples[index].content[:CLIP_DIGITS] for index in indices]
     warnings, allowed = leaks.guard([*heard, *leaks.heard_recordings(clips, contents, known or {})], allow=allow_leaks)
     if known is None and any(corpus.n_clips for corpus in info.trained_on):
@@ -122,8 +122,7 @@ def evaluate(
     probabilities = answers.probabilities
     if adapt:
         protocol += f"; {ADAPTED}"
-        voices = [f"{clip.corpus}/{clip.speaker}" for clip in clips]
-        probabilities = adapt_voices(probabilities, voices, classifier.reference())
+        probabilities = adapt_voices(probabilities, voices_of(clips, corpus.root), classifier.reference())
     judgement = judge_clips(
         clips,
         probabilities,
@@ -227,4 +226,4 @@ def _speakers_as_in_split(dataset: Dataset, info: ModelInfo) -> list[str | None]
     """Return the speaker of each clip as the model's split names it: after its corpus where that parted several."""
     if len(info.split.get("corpora", ())) < 2:
         return speakers_of(dataset.clips)
-    return [f"{clip.corpus}/{clip.speaker}" if clip.speaker else None for clip in dataset.clips]
+    return [clip.voice for clip in dataset.clips]

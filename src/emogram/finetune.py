@@ -26,8 +26,8 @@ from emogram.lineage import network_of, refuse_recordings
 from emogram.nearby import unknown
 from emogram.predictions import Predictions
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip, Report
-from emogram.splits import make_split, speakers_of
+from emogram.records import Clip, Report, speakers_of
+from emogram.splits import make_split
 from emogram.trackers import Trackers
 from emogram.train import ONLY_TENSORBOARD, is_finished, train
 
@@ -274,7 +274,7 @@ def _report(said: Predictions) -> Report:
 
 def _heard(base: Bundle, held_out: Dataset) -> list[str]:
     """Warn of held-out clips whose voices the model was trained on before, though it knows none of the clips."""
-    speakers = [f"{clip.corpus}/{clip.speaker}" for clip in held_out.clips]
+    speakers = [clip.voice for clip in held_out.clips]
     return [str(leak) for leak in leaks.heard_speakers(speakers, base.info.heard("train", "validation"))]
 
 
@@ -334,7 +334,7 @@ def _to_keep(
             f"{corpus.root}: {leak.found} just now, so they cannot tell what was forgotten; leave them out of the "
             "training"
         )
-    found = leaks.heard_speakers([f"{clip.corpus}/{clip.speaker}" for clip in clips.clips], info.heard("train"))
+    found = leaks.heard_speakers([clip.voice for clip in clips.clips], info.heard("train"))
     found += leaks.heard_recordings(
         clips.clips, [content[:CLIP_DIGITS] for content in contents], classifier.bundle.known_clips() or {}
     )

@@ -24,8 +24,7 @@ from emogram.degrade import N_BABBLERS, active_level, babble, rng_of, speech_str
 from emogram.errors import CorpusError, InputError, SettingsError
 from emogram.files import json_line, write_text, writing
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip, Span
-from emogram.splits import speakers_of
+from emogram.records import Clip, Span, speakers_of
 
 MARGIN_S = 0.1  # of a clip's own sound around its speech, since P.56 leaves out how a word begins and dies away
 LEVEL_DBFS = -36.0  # of a speaker's clips on average; in RAVDESS anger is 10 dB above it and its peaks 20 dB more

@@ -22,7 +22,7 @@ from emogram.errors import InputError
 from emogram.familiar import Embeddings
 from emogram.predictions import Predictions, read_file
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip, Prediction, Report, SeedSummary
+from emogram.records import Clip, Prediction, Report, SeedSummary, speakers_of
 from emogram.writers import METRICS_FILE, PREDICTIONS_FILE, write_groups, write_metrics, write_predictions_csv
 
 GROUPS_FILE = "groups.csv"
@@ -157,7 +157,7 @@ def judge_seeds(
             allowed_leaks=each.allowed_leaks,
             values=each.values,
         )
-    speakers = metrics.speaker_names(said[0].clips)
+    speakers = speakers_of(said[0].clips)
     told = [each.values for each in said if each.values is not None]
     summary = metrics.over_seeds(
         list(reports.values()), targets, [each.probabilities for each in said], speakers, values=told

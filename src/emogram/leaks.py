@@ -191,14 +191,14 @@ def chosen_on_judges(parts: Parts) -> list[Leak]:
 # ---------------------------------------------------------------- between a finished model and the clips that judge it
 
 
-def heard_speakers(speakers: Sequence[str], trained_on: frozenset[str]) -> list[Leak]:
+def heard_speakers(speakers: Sequence[str | None], trained_on: frozenset[str]) -> list[Leak]:
     """Find clips of speakers that a model was trained on.
 
     Args:
-        speakers: CORPUS/SPEAKER of each clip that judges.
+        speakers: CORPUS/SPEAKER of each clip that judges, `Clip.voice`; None where unknown.
         trained_on: Likewise, of those that trained it.
     """
-    heard = [speaker for speaker in speakers if speaker in trained_on]
+    heard = [speaker for speaker in speakers if speaker is not None and speaker in trained_on]
     if not heard:
         return []
     found = (

@@ -232,7 +232,7 @@ def _refuse_heard(bundle: Bundle, heard_in: Sequence[str], dataset: Dataset, par
     known = {corpus.corpus for corpus in bundle.info.trained_on}
     for part, indices in parts.items():
         clips = [dataset.clips[index] for index in indices]
-        leaking = sorted({f"{clip.corpus}/{clip.speaker}" for clip in clips} & heard)
+        leaking = sorted({clip.voice for clip in clips} & heard)
         if leaking:
             raise CorpusError(
                 f"{bundle.folder}: this model has heard {', '.join(leaking)}, and the {part} part is of voices never "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,17 @@ class Clip:
     def is_whole(self) -> bool:
         """Whether it is a whole file, and no stretch of one."""
         return self.start_s == 0.0 and self.end_s is None
+
+    @property
+    def voice(self) -> str | None:
+        """The speaker after the corpus ("tess/OAF"), which is another one in each corpus; None where unknown."""
+        return None if self.speaker is None else f"{self.corpus}/{self.speaker}"
+
+
+def speakers_of(clips: Sequence[Clip]) -> list[str | None]:
+    """Return the speaker of each clip, after its corpus where there are several; None where unknown."""
+    several = len({clip.corpus for clip in clips}) > 1
+    return [clip.voice if several else clip.speaker for clip in clips]
 
 
 @dataclass(frozen=True)

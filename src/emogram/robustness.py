@@ -25,8 +25,7 @@ from emogram.files import write_json
 from emogram.judging import clip_probabilities
 from emogram.nearby import unknown
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip, ConditionScore
-from emogram.splits import speakers_of
+from emogram.records import Clip, ConditionScore, speakers_of
 from emogram.writers import write_conditions
 
 CLEAN = "clean"

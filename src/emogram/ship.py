@@ -36,8 +36,7 @@ from emogram.export import Inputs, quantised
 from emogram.files import output_error, write_text, writing
 from emogram.judging import clip_probabilities
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip, Report
-from emogram.splits import speakers_of
+from emogram.records import Clip, Report, speakers_of
 
 SINGLE, INT8 = "float32", "int8"
 

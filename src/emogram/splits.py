@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from emogram.config import SplitConfig
 from emogram.dataset import Dataset, Indices
 from emogram.errors import CorpusError, SettingsError
 from emogram.protocols import RANDOM_WARNING, find_protocol
-from emogram.records import Clip
+from emogram.records import speakers_of
 
 CLIP_WARNING = (
     "split by clip: the same voice on both sides, which is the point where a model is to know one voice; the figure "
@@ -146,12 +146,6 @@ def _part(dataset: Dataset, config: SplitConfig) -> Split:
         asked_for = config.split == "random" or any(speakers_of(dataset.clips))
         return split if asked_for else replace(split, warnings=(*split.warnings, SPEAKERS_HINT))
     return _by_speakers(dataset, config)
-
-
-def speakers_of(clips: Sequence[Clip]) -> list[str | None]:
-    """Return the speaker of each clip, told apart by corpus; None where unknown."""
-    several = len({clip.corpus for clip in clips}) > 1
-    return [f"{clip.corpus}/{clip.speaker}" if several and clip.speaker else clip.speaker for clip in clips]
 
 
 def _by_protocol(dataset: Dataset, config: SplitConfig) -> Split:

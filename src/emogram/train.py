@@ -61,9 +61,9 @@ from emogram.optimizers import make_optimizer
 from emogram.pictures import read_picture_config
 from emogram.pretraining import leave_alone, take_over
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip, Report
+from emogram.records import Clip, Report, speakers_of
 from emogram.resuming import Save, describe_training, fit_on, refuse_another, refuse_other_settings, reopen
-from emogram.splits import Split, describe_split, make_split, speakers_of
+from emogram.splits import Split, describe_split, make_split
 from emogram.trackers import Following, Trackers, describe_run, follow
 from emogram.trackers.examples import tell_examples
 from emogram.writers import EXTRA_COLUMNS, PREDICTION_COLUMNS, SEGMENT_COLUMNS, TIME_COLUMNS

@@ -18,7 +18,7 @@ from emogram.corpora.corpus import Corpus, Kind
 from emogram.errors import EmogramError
 from emogram.parallel import map_parallel
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip
+from emogram.records import Clip, speakers_of
 from emogram.spectrogram import open_picture
 
 # A 16-bit converter in saturation gives 32767/32768 and a lossy codec a little less or more.
@@ -153,9 +153,11 @@ def describe(corpus: Corpus, *, progress: Progress = SILENT, workers: int | None
         licence=corpus.licence,
         n_clips=len(clips),
         by_label=by_label,
-        by_speaker=_count(_speakers(clips)),
+        by_speaker=_count(speakers_of(clips)),
         by_label_and_speaker={
-            label: _count(speaker for speaker, clip in zip(_speakers(clips), clips, strict=True) if clip.label == label)
+            label: _count(
+                speaker for speaker, clip in zip(speakers_of(clips), clips, strict=True) if clip.label == label
+            )
             for label in corpus.labels
         },
         n_without_speaker=sum(clip.speaker is None for clip in clips),
@@ -261,12 +263,6 @@ def _clip_name(clip: Clip, corpus: Corpus) -> str:
     if clip.is_whole:
         return path.as_posix()
     return f"{path.as_posix()} ({clip.start_s:g} s to {'end' if clip.end_s is None else f'{clip.end_s:g} s'})"
-
-
-def _speakers(clips: Sequence[Clip]) -> list[str | None]:
-    """Return the speaker of each clip; with the corpus before it where there are several, since ids may coincide."""
-    several = len({clip.corpus for clip in clips}) > 1
-    return [f"{clip.corpus}/{clip.speaker}" if several and clip.speaker else clip.speaker for clip in clips]
 
 
 def _count(values: Iterable[Key | None]) -> dict[Key, int]:

@@ -16,7 +16,7 @@ from emogram.metrics.dimensions import (
     resample_dimensions,
     rmse,
 )
-from emogram.metrics.reports import judge, over_seeds, speaker_genders, speaker_names
+from emogram.metrics.reports import judge, over_seeds, speaker_genders
 from emogram.metrics.resampling import (
     N_RESAMPLES,
     describe_resampling,
@@ -95,7 +95,6 @@ __all__ = [
     "score_timeline",
     "speaker_bootstrap",
     "speaker_genders",
-    "speaker_names",
     "timeline_interval",
     "uar",
 ]

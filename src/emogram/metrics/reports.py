@@ -26,7 +26,7 @@ from emogram.metrics.scores import (
     risk_coverage,
     summarise,
 )
-from emogram.records import Clip, Report, SeedSummary
+from emogram.records import Clip, Report, SeedSummary, speakers_of
 
 
 def judge(
@@ -63,7 +63,7 @@ def judge(
     Raises:
         SettingsError: The arrays are empty or do not fit together.
     """
-    speakers = speaker_names(clips)
+    speakers = speakers_of(clips)
     protocol = "; ".join(part for part in (protocol, describe_resampling(speakers)) if part)
     report = (
         _judge_classes(targets, probabilities, labels, clips, abstained=abstained, seed=seed)
@@ -90,7 +90,7 @@ def _judge_classes(
             "expected a label for each column and a clip for each row"
         )
     counts = confusion_matrix(truth, scores)
-    speakers = speaker_names(clips)
+    speakers = speakers_of(clips)
     groups = {
         kind: {name: _group_scores(truth, scores, places) for name, places in members.items()}
         for kind, members in _members(clips, speakers).items()
@@ -119,7 +119,7 @@ def _with_dimensions(report: Report, values: DimensionValues, clips: Sequence[Cl
     """Add to a report how well dimensions were told."""
     if len(values.truth) != len(clips):
         raise SettingsError(f"{len(values.truth)} rows of dimensions for {len(clips)} clips; expected one for each")
-    speakers = speaker_names(clips)
+    speakers = speakers_of(clips)
     groups = {}
     for kind, members in _members(clips, speakers).items():
         known = report.per_group.get(kind, {})
@@ -180,20 +180,11 @@ def over_seeds(
     )
 
 
-def speaker_names(clips: Sequence[Clip]) -> list[str | None]:
-    """Return the speaker of each clip, with the corpus before it ("tess/OAF") where there is more than one corpus.
-
-    Speaker ids are unique within a corpus only.
-    """
-    several = len({clip.corpus for clip in clips}) > 1
-    return [f"{clip.corpus}/{clip.speaker}" if several and clip.speaker else clip.speaker for clip in clips]
-
-
 def speaker_genders(clips: Sequence[Clip]) -> dict[str, str]:
-    """Return the gender of each speaker where known, by the names of `speaker_names`."""
+    """Return the gender of each speaker where known, by the names of `speakers_of`."""
     return {
         name: clip.extra["gender"]
-        for name, clip in zip(speaker_names(clips), clips, strict=True)
+        for name, clip in zip(speakers_of(clips), clips, strict=True)
         if name is not None and clip.extra.get("gender")
     }
 

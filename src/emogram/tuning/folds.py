@@ -13,7 +13,8 @@ from emogram.corpora import Corpus
 from emogram.dataset import Dataset, Sample
 from emogram.errors import SettingsError
 from emogram.protocols import find_protocol
-from emogram.splits import Split, make_split, speakers_of
+from emogram.records import speakers_of
+from emogram.splits import Split, make_split
 
 
 @dataclass(frozen=True)
