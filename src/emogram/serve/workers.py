@@ -159,7 +159,7 @@ class _Lane:
             # A process that is done gets its next clip from those who ask anyway, after this share of a clip's time.
             idle_share = 1 / (self._n * (1 + refused))
             most = min(most, max(1, self._n // 2) if idle_share > MAX_IDLE_SHARE else 0)
-        # One may always wait: else a slow file would keep out those that would show that it was the file.
+        # However long it takes, one may wait: else a slow file would keep out those that would show it was the file.
         if n_waiting >= most or (n_waiting > 0 and wait_s > self._max_wait_s):
             self._refusals.add()
             raise Problem("busy", "too much is asked at once; come again", retry_after_s=wait_s)
