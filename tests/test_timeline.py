@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import sys
@@ -19,7 +20,8 @@ from emogram import recordings, voices
 from emogram.classifier import Classifier
 from emogram.config import TimelineConfig
 from emogram.errors import AudioError, InputError, MissingExtraError, SettingsError
-from emogram.live import Engine
+from emogram.live import Engine, WindowScore
+from emogram.progress import Progress
 from emogram.recordings import open_recording, recordings_in
 from emogram.records import Prediction, Segment, Turn
 from emogram.testing import LABELS, tiny_bundle
@@ -132,6 +134,61 @@ def test_a_hand_made_summary():
     assert summary["speakers"]["ann"]["shares"] == {"angry": 1.0}
     assert "channels" not in summary
     assert summary_of([], ["angry"]) == {"label": None, "confidence": None, "speech_s": 0.0, "scores": {}, "shares": {}}
+
+
+def test_a_hand_made_summary_of_dimensions_and_of_the_sides_of_a_call():
+    def segment(channel, seconds, arousal):
+        said = Prediction("angry", {"angry": 1.0}, 1.0, dimensions={"arousal": arousal})
+        return Segment(0.0, seconds, channel, said, 0.5)
+
+    segments = [segment(0, 2.0, 0.1), segment(0, 6.0, 0.5), segment(1, 8.0, 0.9)]
+    summary = summary_of(segments, ["angry"])
+    assert summary["dimensions"] == pytest.approx({"arousal": (0.1 * 2 + 0.5 * 6 + 0.9 * 8) / 16})
+    assert set(summary["channels"]) == {"0", "1"}
+    assert summary["channels"]["0"]["dimensions"] == pytest.approx({"arousal": (0.1 * 2 + 0.5 * 6) / 8})
+    assert summary["channels"]["1"]["scores"] == {"angry": 1.0} and summary["channels"]["1"]["speech_s"] == 4.0
+    assert summary_of(segments, [])["dimensions"] == summary["dimensions"], "where no classes are told as well"
+    plain = [Segment(0.0, 1.0, None, Prediction("angry", {"angry": 1.0}, 1.0), 1.0)]
+    assert "dimensions" not in summary_of(plain, ["angry"])
+
+
+def test_windows_are_gathered_with_all_that_was_said_of_them_however_many():
+    """More than are packed at once, from both sides of a call by turns."""
+    n = 2345
+    scores = np.random.default_rng(0).dirichlet((1, 1), n)
+    said = [
+        Prediction("angry", {"angry": float(a), "sad": float(b)}, float(a), dimensions={"arousal": i / n})
+        for i, (a, b) in enumerate(scores)
+    ]
+    collector = Collector(("angry", "sad"), ("arousal",))
+    for i, each in enumerate(said):
+        collector.add([WindowScore(i * 0.5, i * 0.5 + 2.0, i % 2, None, each, i * 0.5 + 2.0)])
+    windows = collector.timeline(duration_s=n / 2, sample_rate=RATE, channels=2).windows
+    order = [*range(0, n, 2), *range(1, n, 2)]
+    assert windows.labels == ("angry", "sad")
+    np.testing.assert_array_equal(windows.start_s, [i * 0.5 for i in order])
+    np.testing.assert_array_equal(windows.end_s, [i * 0.5 + 2.0 for i in order])
+    np.testing.assert_array_equal(windows.channel, [i % 2 for i in order])
+    np.testing.assert_array_equal(windows.scores, scores[order].astype(np.float32))
+    np.testing.assert_array_equal(windows.dimensions["arousal"], np.float32([i / n for i in order]))
+    kinds = [each.dtype for each in (windows.start_s, windows.end_s, windows.scores, windows.dimensions["arousal"])]
+    assert kinds == [np.float64, np.float64, np.float32, np.float32] and windows.channel.dtype == np.int64
+
+
+def test_whoever_waits_is_told_each_second_that_is_done(model, wav):
+    told = []
+
+    class Listener(Progress):
+        @contextlib.contextmanager
+        def task(self, what, total, *, unit="clips"):
+            told.append((what, total, unit))
+            yield self
+
+        def advance(self, steps=1, *, note=""):
+            told.append(steps)
+
+    analyze(wav, model=model, progress=Listener())
+    assert told[0] == ("analysing spoken.wav", 9, "s") and sum(told[1:]) == 9 and min(told[1:]) >= 0
 
 
 # ---------------------------------------------------------------- turns

@@ -9,7 +9,7 @@ from emogram.config import TimelineConfig
 from emogram.errors import SettingsError
 from emogram.records import Turn
 from emogram.speech import CHUNK_S
-from emogram.windowing import Grid, Windowing
+from emogram.windowing import Grid, Step, Windowing
 
 GRID = Grid.of(TimelineConfig())
 
@@ -36,8 +36,29 @@ def runs(*lengths):
     return b"".join(bytes([number % 2]) * length for number, length in enumerate(lengths))
 
 
-def test_the_grid_rounds_the_settings():
-    assert Grid(window=64, hop=16, cell=8, pad=3, max_pause=20, min_speech=8, bridge=94, lag=40) == GRID
+@pytest.mark.parametrize(
+    ("settings", "grid"),
+    [
+        ({}, Grid(window=64, hop=16, cell=8, pad=3, max_pause=20, min_speech=8, bridge=94, lag=40)),
+        # Two chunks a step; a window of 15.6 cells is one of 16; a pause of 2.8 chunks is at least a step and a margin.
+        (
+            {"hop_s": 0.064, "window_s": 0.5, "max_pause_s": 0.09, "pad_s": 0.02, "min_speech_s": 0.2, "lag_s": 0.01},
+            Grid(window=16, hop=2, cell=1, pad=1, max_pause=3, min_speech=6, bridge=94, lag=1),
+        ),
+        # A window is two steps at least, and a pause inside a part leaves room for the next window.
+        (
+            {"hop_s": 0.5, "window_s": 1.0, "max_pause_s": 0.5, "pad_s": 0.0, "bridge_s": 1.0, "lag_s": 1.0},
+            Grid(window=32, hop=16, cell=8, pad=0, max_pause=16, min_speech=8, bridge=31, lag=4),
+        ),
+        # Two margins fit into the longest pause: 0.6 s are 18.75 chunks, 19; twice 0.3 s are 18.
+        (
+            {"hop_s": 0.2, "window_s": 2.0, "max_pause_s": 0.6, "pad_s": 0.3},
+            Grid(window=63, hop=6, cell=3, pad=9, max_pause=19, min_speech=8, bridge=94, lag=107),
+        ),
+    ],
+)
+def test_the_grid_rounds_the_settings(settings, grid):
+    assert Grid.of(TimelineConfig.from_dict(settings)) == grid
 
 
 def test_settings_that_leave_gaps_between_windows_are_refused():
@@ -121,6 +142,23 @@ def test_nothing_is_bridged_from_one_turn_to_the_next():
     steps = steps_of(runs(0, 250), turns=turns)
     assert [step.turn for step in steps if step.over] == turns
     assert [step.over for step in steps if step.turn is turns[0]][-1]
+    assert [step.known for step in steps if step.over] == [125, 250], "when the other begins, and at the end"
+
+
+def test_a_part_that_begins_is_told_at_once_to_those_who_ask_and_nothing_else_changes():
+    spoken = runs(5, 30, 60, 25, 200, 40)
+    windowing, steps = Windowing(GRID, tell_openings=True), []
+    for now in range(len(spoken)):
+        steps += [(now, step) for step in windowing.feed(spoken[now : now + 1])]
+    steps += [(len(spoken), step) for step in windowing.finish()]
+    assert [(now, step) for now, step in steps if step.opens] == [
+        (speaks, Step(speaks - 3, None, b"", None, speaks - 3, None, speaks + 1, opens=True)) for speaks in (5, 95, 320)
+    ]
+    assert [step for _, step in steps if not step.opens] == steps_of(spoken, 1)
+    assert not any(step.opens for step in steps_of(spoken, 1))
+    turn = Turn(1.0, 3.0, "a")
+    opened = [step for step in Windowing(GRID, [turn], tell_openings=True).feed(runs(0, 90)) if step.opens]
+    assert opened == [Step(31, turn, b"", None, 31, None, 32, opens=True)]
 
 
 @pytest.mark.parametrize("seed", range(5))
