@@ -104,6 +104,7 @@ def examples() -> list[tuple[str, str, object]]:
         "init": ("runs/before", Path("runs/before")),
         "teachers": ("a, b", (Path("a"), Path("b"))),
         "balance": ("corpus_label", "corpus_label"),
+        "also_labels": ("own", "own"),
         "band_normalization": ("clip", "clip"),
         "split": ("random", "random"),
         "judge_on": ("validation", "validation"),
