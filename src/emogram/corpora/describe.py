@@ -146,6 +146,7 @@ def describe(corpus: Corpus, *, progress: Progress = SILENT, workers: int | None
     sound = [(clip, measures) for clip, measures in readable if corpus.kind == "audio"]
     audible = [(clip, measures) for clip, measures in readable if measures.peak >= audio.SILENT_PEAK]
     by_label = {label: sum(clip.label == label for clip in clips) for label in corpus.labels}
+    speakers = speakers_of(clips)
     return Description(
         name=corpus.name,
         kind=corpus.kind,
@@ -153,11 +154,9 @@ def describe(corpus: Corpus, *, progress: Progress = SILENT, workers: int | None
         licence=corpus.licence,
         n_clips=len(clips),
         by_label=by_label,
-        by_speaker=_count(speakers_of(clips)),
+        by_speaker=_count(speakers),
         by_label_and_speaker={
-            label: _count(
-                speaker for speaker, clip in zip(speakers_of(clips), clips, strict=True) if clip.label == label
-            )
+            label: _count(speaker for speaker, clip in zip(speakers, clips, strict=True) if clip.label == label)
             for label in corpus.labels
         },
         n_without_speaker=sum(clip.speaker is None for clip in clips),
