@@ -53,7 +53,7 @@ def test_a_window_is_what_its_sound_alone_would_be(spoken, settings):
     for start in starts(spoken):
         stream.add(spoken[stream.end : start + WINDOW])
         stream.forget(start)
-        found = stream.model_inputs(start, start + WINDOW)
+        found = stream.model_inputs([(start, start + WINDOW)])[0]
         expected = features.model_inputs(judged(spoken, start, start + WINDOW, config), config)
         assert set(found) == set(expected)
         # Sums in another order move a value by a millionth, and then it may be rounded to the next of float16.
@@ -69,7 +69,7 @@ def test_the_model_that_ships_says_the_same_of_a_window_and_of_its_sound(spoken)
     stream = StreamFrames(config)
     stream.add(spoken)
     for start in starts(spoken):
-        inputs = stream.model_inputs(start, start + WINDOW)
+        inputs = stream.model_inputs([(start, start + WINDOW)])[0]
         said = classifier.probabilities({name: values[np.newaxis] for name, values in inputs.items()})[0]
         alone = classifier.predict(judged(spoken, start, start + WINDOW, config), sample_rate=16000)
         assert list(alone.scores.values()) == pytest.approx(said, abs=1e-4)
@@ -83,7 +83,7 @@ def test_a_frame_is_computed_once_but_for_those_that_silence_reaches_into(spoken
     stream = StreamFrames(config)
     stream.add(spoken)
     for start in starts(spoken):
-        stream.model_inputs(start, start + WINDOW)
+        stream.model_inputs([(start, start + WINDOW)])
     n_windows, n_frames = len(starts(spoken)), (starts(spoken)[-1] + WINDOW) // config.hop_length + 1
     # Around a frame 768 samples count: silence reaches into two at each end, the centres of which lie 192 apart.
     assert computed[0] == WINDOW // 192 + 1
@@ -103,19 +103,37 @@ def test_windows_may_come_in_any_order(spoken):
         (70000, 9000),
         (20000, WINDOW),
     ):
-        found = stream.model_inputs(start, start + n)["spectrogram"]
+        found = stream.model_inputs([(start, start + n)])[0]["spectrogram"]
         expected = features.model_inputs(judged(spoken, start, start + n, config), config)["spectrogram"]
         np.testing.assert_allclose(found, expected, atol=2**-11)
+
+
+@pytest.mark.parametrize("settings", [CONFIGS["periodicity"], CONFIGS["odd transform"]], ids=["even", "odd"])
+def test_windows_given_together_are_what_each_is_by_itself(spoken, settings):
+    """Those of two speakers and one too short to share among them, in any order and any company."""
+    config = SpectrogramConfig(**settings)
+    random = np.random.default_rng(0)
+    alone, together = StreamFrames(config), StreamFrames(config)
+    for stream in (alone, together):
+        stream.add(spoken)
+    for n in (1, 2, 7, 0, 4):
+        windows = [(int(start), int(start) + int(random.choice([450, 9000, WINDOW]))) for start in
+                   random.integers(0, len(spoken) - WINDOW, n)]  # fmt: skip
+        found = together.model_inputs(windows)
+        assert len(found) == n
+        for inputs, window in zip(found, windows, strict=True):
+            expected = alone.model_inputs([window])[0]["spectrogram"]
+            np.testing.assert_allclose(inputs["spectrogram"], expected, atol=2**-11)
 
 
 def test_a_window_so_short_that_none_shares_its_frames_is_taken_whole(spoken):
     config = SpectrogramConfig(hop_length=4000)
     stream = StreamFrames(config)
     stream.add(spoken)
-    found = stream.model_inputs(4500, 11900)["spectrogram"]
+    found = stream.model_inputs([(4500, 11900)])[0]["spectrogram"]
     np.testing.assert_array_equal(found, features.model_inputs(spoken[4500:11900], config)["spectrogram"])
     with pytest.raises(AudioError, match="at least 400"):
-        stream.model_inputs(4500, 4800)
+        stream.model_inputs([(4500, 4800)])
 
 
 def test_what_was_forgotten_or_not_yet_heard_is_left_out(spoken):
@@ -125,6 +143,6 @@ def test_what_was_forgotten_or_not_yet_heard_is_left_out(spoken):
     stream.forget(30000)
     stream.forget(10000)  # long gone
     assert len(stream._sound) == 20000
-    found = stream.model_inputs(20000, 60000)["spectrogram"]
+    found = stream.model_inputs([(20000, 60000)])[0]["spectrogram"]
     expected = features.model_inputs(judged(spoken, 30000, 50000, config), config)["spectrogram"]
     np.testing.assert_allclose(found, expected, atol=2**-11)

@@ -28,7 +28,7 @@ from emogram.utterances import SpokenPart, SpokenParts
 from emogram.windowing import Grid, Step, Windowing
 
 MAX_WAITING = 1000  # steps without a window are small, and a stream of coughs has no others
-PIECE_S = 1.0  # what is listened to at once, so that a long chunk needs no more memory than a short one
+PIECE_S = 4.0  # what is listened to at once, so that a long chunk needs no more memory than a short one
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,7 @@ class Engine:
         self._batch_size = batch_size
         self._utterances = utterances
         self._jobs: list[_Job] = []
+        self._events: list[Event] = []  # heard, and not delivered yet
         numbers = list(range(channels)) if split else [None]
         self._ears = [self._ear(number, turns, classifier.info.spectrogram) for number in numbers]
 
@@ -192,31 +193,41 @@ class Engine:
             samples: Shape (n,) or (n, channels), floats with full scale at +-1, any n.
 
         Raises:
-            AudioError: They are of another shape, or not finite.
+            AudioError: They are of another shape, or not finite; what came before in them is heard, and told by what is
+                called next.
             ModelError: The model gives no probabilities.
         """
         array = np.asarray(samples, np.float32)
         array = array[:, np.newaxis] if array.ndim == 1 else array
         if array.ndim != 2 or array.shape[1] != self._channels:
             raise AudioError(f"samples of shape {array.shape}; expected (n, {self._channels})")
-        events: list[Event] = []
         n_piece = max(1, round(PIECE_S * self._sample_rate))
         for first in range(0, len(array), n_piece):
             piece = array[first : first + n_piece]
-            if not (np.abs(piece) <= MAX_PEAK).all():
+            sound = np.abs(piece) <= MAX_PEAK
+            if not sound.all():
+                self._take(piece[: int(sound.all(axis=1).argmin())])
                 raise AudioError(
                     "holds samples that are not finite (NaN, infinity, or as good as that) at "
                     f"{self.duration_s:.1f} s; export it again",
                     code="not_finite",
                 )
-            self._n_heard += len(piece)
-            self.duration_s = self._n_heard / self._sample_rate
-            events += self._hear(piece, last=False)
-        return events
+            self._take(piece)
+        return self._deliver()
 
     def finish(self) -> list[Event]:
-        """End the stream and return what was still waiting."""
-        return list(self._hear(np.empty((0, self._channels), np.float32), last=True))
+        """End the stream and return what was still waiting, and what was heard before samples that were refused."""
+        self._events += self._hear(np.empty((0, self._channels), np.float32), last=True)
+        return self._deliver()
+
+    def _take(self, piece: FloatArray) -> None:
+        self._n_heard += len(piece)
+        self.duration_s = self._n_heard / self._sample_rate
+        self._events += self._hear(piece, last=False)
+
+    def _deliver(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
 
     def _ear(self, channel: int | None, turns: Sequence[Turn] | None, spectrogram: SpectrogramConfig) -> _Ear:
         grid = Grid.of(self._config)
@@ -256,7 +267,7 @@ class Engine:
             jobs, self._jobs = self._jobs, []
             scores = self._scores(jobs)
             for job in jobs:
-                yield from self._events(job, next(scores) if job.inputs is not None else None)
+                yield from self._said(job, next(scores) if job.inputs is not None else None)
 
     def _scores(self, jobs: Sequence[_Job]) -> Iterator[_Said]:
         """Return the probabilities and the dimensions of each window, those of one shape judged together."""
@@ -274,7 +285,7 @@ class Engine:
                 scores[some], values[some] = answers.probabilities, answers.values
         return zip(scores, values, strict=True)
 
-    def _events(self, job: _Job, answer: _Said | None) -> Iterator[Event]:
+    def _said(self, job: _Job, answer: _Said | None) -> Iterator[Event]:
         step, track = job.step, job.track
         speaker = None if step.turn is None else step.turn.speaker
         if step.opens:
@@ -342,7 +353,8 @@ class _Ear:
         self._unheard = np.empty(0, np.float32)  # at `RATE`, less than a chunk
         self._n_chunks = 0
 
-    def hear(self, piece: Waveform, *, last: bool) -> Iterator[_Job]:
+    def hear(self, piece: Waveform, *, last: bool) -> list[_Job]:
+        steps: list[tuple[_Track, Step]] = []
         new = self._to_model(piece, last=last)
         self._sound.add(new)
         self._unheard = np.concatenate(
@@ -359,23 +371,25 @@ class _Ear:
             self._unheard = self._unheard[n_new * CHUNK :]
             self._n_chunks += n_new
             spoken = (said >= self._threshold).astype(np.uint8).tobytes()
-            for track in self._tracks:
-                for step in track.windowing.feed(spoken):
-                    yield self._job(track, step)
+            steps += [(track, step) for track in self._tracks for step in track.windowing.feed(spoken)]
         if last:
-            for track in self._tracks:
-                for step in track.windowing.finish():
-                    yield self._job(track, step)
+            steps += [(track, step) for track in self._tracks for step in track.windowing.finish()]
+        jobs = self._jobs(steps)
         self._sound.forget(int((self._n_chunks - self._grid.window) * self._per_chunk()))
+        return jobs
 
     def _per_chunk(self) -> float:
         return CHUNK_S * self._spectrogram.sample_rate
 
-    def _job(self, track: _Track, step: Step) -> _Job:
-        if step.window is None:
-            return _Job(track, step, None)
-        start, end = (round(step.seconds(chunk) * self._spectrogram.sample_rate) for chunk in step.window)
-        return _Job(track, step, self._sound.model_inputs(start, end))
+    def _jobs(self, steps: Sequence[tuple[_Track, Step]]) -> list[_Job]:
+        rate = self._spectrogram.sample_rate
+        windows = [
+            (round(step.seconds(step.window[0]) * rate), round(step.seconds(step.window[1]) * rate))
+            for _, step in steps
+            if step.window is not None
+        ]
+        inputs = iter(self._sound.model_inputs(windows))
+        return [_Job(track, step, None if step.window is None else next(inputs)) for track, step in steps]
 
 
 class _Resampler:

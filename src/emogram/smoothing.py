@@ -90,7 +90,7 @@ class BestPath:
         self._lag = lag
         self._end: int | None = None  # of the last cell
         self._gain: FloatArray | None = None
-        self._cells: deque[tuple[_Cell, npt.NDArray[np.intp]]] = deque()
+        self._cells: deque[tuple[_Cell, list[int]]] = deque()
 
     def add(self, cell: _Cell) -> Iterator[tuple[_Cell, int]]:
         """Take the next cell and yield those that are settled by it, with their labels."""
@@ -104,7 +104,7 @@ class BestPath:
             earned = earned + np.maximum(self._gain, self._gain[best] - cost)
         self._gain = earned - earned.max()  # only differences count, and a sum over hours would lose digits
         self._end = cell.end
-        self._cells.append((cell, came_from))
+        self._cells.append((cell, came_from.tolist()))
         if len(self._cells) > self._lag:
             label = self._path()[0]
             settled, _ = self._cells.popleft()
@@ -122,7 +122,7 @@ class BestPath:
         assert self._gain is not None
         path = [int(self._gain.argmax())]
         for index in range(len(self._cells) - 1, 0, -1):
-            path.append(int(self._cells[index][1][path[-1]]))
+            path.append(self._cells[index][1][path[-1]])
         return path[::-1]
 
 
@@ -220,7 +220,8 @@ class Smoother:
         """No window to come covers the first cell any more."""
         length = end - self._from
         if self._weights[0] > 0.0:
-            logs, values = np.split(self._sums[0] / (self._weights[0] if self._smooth else 1.0), [self._n_tracks])
+            means = self._sums[0] / (self._weights[0] if self._smooth else 1.0)
+            logs, values = means[: self._n_tracks], means[self._n_tracks :]
             cell = _Cell(self._from, end, logs, sum(self._spoken[:length]), values)
             yield from self._labelled(self._path.add(cell), step)
         else:  # no window with enough speech
