@@ -23,20 +23,20 @@ FLOORS = (
     "relay", "cluster", "engines", "protocols", "watched", "audio", "fourier", "silero", "speech", "recordings",
     "turns", "degrade", "voices", "periodicity", "spectrogram", "features", "corpora", "downloads", "pictures",
     "dataset", "leaks", "splits", "copies", "joined", "balance", "augment", "backend", "devices", "losses", "heads",
-    "apart", "network", "fused", "optimizers", "batches", "metrics", "calibration", "dimensions", "adapt", "familiar",
-    "overview", "plots", "remote", "bundle", "card", "hub", "runtime", "export", "lineage", "saved_network", "rebuilt",
-    "pretraining", "classifier", "distillation", "stream_frames", "windowing", "smoothing", "utterances", "live",
-    "timeline", "listening", "explanations", "writers", "predictions", "testing", "onnx_front_end", "litert", "deploy",
-    "archive", "serve", "client", "versions", "trackers", "callbacks", "resuming", "judging", "adapted", "train",
-    "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "changes", "finetune", "ship", "demo",
-    "settings", "extras", "doctor", "tuning", "console", "live_view", "cli", "__main__",
+    "apart", "network", "fused", "optimizers", "batches", "metrics", "random_kernels", "calibration", "dimensions",
+    "adapt", "familiar", "overview", "plots", "remote", "bundle", "card", "hub", "runtime", "export", "lineage",
+    "saved_network", "rebuilt", "pretraining", "classifier", "distillation", "stream_frames", "windowing", "smoothing",
+    "utterances", "live", "timeline", "listening", "explanations", "writers", "predictions", "testing",
+    "onnx_front_end", "litert", "deploy", "archive", "serve", "client", "versions", "trackers", "callbacks", "resuming",
+    "judging", "adapted", "train", "evaluate", "robustness", "compare", "jobs", "crossval", "crosscorpus", "changes",
+    "finetune", "ship", "demo", "settings", "extras", "doctor", "tuning", "console", "live_view", "cli", "__main__",
 )  # fmt: skip
 
 FRAMEWORKS = {"keras", "tensorflow", "torch", "jax"}
 KERAS_AT_THE_TOP = {"backend"}
 LOADS_KERAS = {
-    "devices", "losses", "heads", "apart", "network", "fused", "optimizers", "rebuilt", "pretraining", "batches",
-    "callbacks", "resuming", "train", "jobs", "crossval", "crosscorpus", "changes", "finetune", "tuning",
+    "devices", "losses", "heads", "apart", "network", "fused", "optimizers", "random_kernels", "rebuilt", "pretraining",
+    "batches", "callbacks", "resuming", "train", "jobs", "crossval", "crosscorpus", "changes", "finetune", "tuning",
 }  # fmt: skip
 HEAVY = FRAMEWORKS | {"matplotlib", "sklearn", "onnx", "librosa", "ray"}
 

@@ -255,8 +255,10 @@ class AugmentConfig(Settings):
     hard_class_strength: float = Field(1.5, ge=0.0, le=10.0, description="How much stronger, for hard classes.")
 
 
-NETWORK_NAMES = ("emonet", "baseline", "baseline-features")
+NETWORK_NAMES = ("emonet", "baseline", "baseline-features", "rocket")
 """The keys of `network.NETWORKS`, for those who must not wait until Keras is imported."""
+SOLVED_NETWORKS = frozenset({"rocket"})
+"""Those that are solved at once, see `random_kernels`, and learn nothing step by step."""
 
 
 class NetworkConfig(Settings):
@@ -436,6 +438,16 @@ class RunConfig(Settings):
     train: TrainConfig = Field(default_factory=TrainConfig)
     split: SplitConfig = Field(default_factory=SplitConfig)
 
+    @model_validator(mode="after")
+    def _solved_at_once(self) -> Self:
+        train = self.train
+        if self.network.network in SOLVED_NETWORKS and (train.init or train.teachers or train.also_labels == "own"):
+            raise ValueError(
+                f"network '{self.network.network}' is solved at once: it starts from no model, has no teachers and "
+                "learns no labels apart; leave init, teachers and also_labels out, or take network 'emonet'"
+            )
+        return self
+
 
 # What a network was published or tuned with, where that differs from the defaults above.
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
@@ -473,6 +485,9 @@ RECIPES["baseline-features"] = {
     "augment": {**RECIPES["baseline"]["augment"], "mixup_alpha": 0.2},
     "train": {**RECIPES["baseline"]["train"], "label_smoothing": 0.3},
 }
+
+# Solved at once, see `random_kernels`: one look at the clips tells how well it answers.
+RECIPES["rocket"] = {"spectrogram": {"periodicity_bands": 48}, "train": {"epochs": 1, "schedule": "constant"}}
 
 # What a training starts with that goes on from a trained model with few clips: `emogram finetune`.
 FINETUNE: dict[str, dict[str, Any]] = {

@@ -21,9 +21,9 @@ Tensor = Any
 def faster(network: keras.Model) -> keras.Model:
     """Return a network for training that computes the same; weights are not copied.
 
-    On other back ends than PyTorch the network is returned as it is.
+    On other back ends than PyTorch, and where nothing in it learns, the network is returned as it is.
     """
-    if keras.backend.backend() != "torch":
+    if keras.backend.backend() != "torch" or not network.trainable_weights:
         return network
     clone = keras.models.clone_model(network, clone_function=_fused)
     return _Straight(clone.inputs if len(clone.inputs) > 1 else clone.inputs[0], clone.outputs[0], name=clone.name)

@@ -24,6 +24,10 @@ Tensor = Any  # a symbolic Keras tensor; Keras ships no types
 CLASSES, DIMENSIONS = "probabilities", "dimensions"
 """The layers that answer, and the outputs of a model's ONNX file, in this order."""
 
+ROCKET_CHANNELS, ROCKET_KERNELS, ROCKET_LENGTH, ROCKET_DILATIONS = 384, 8, 9, (1, 2, 4, 8, 14)
+ROCKET_FLOOR = 0.05  # of the range: moments whose loudest band is below have no sound
+ROCKET_BANDS, ROCKET_CONVOLUTION, ROCKET_SHARES = "bands", "kernels", "shares"
+
 MIN_BASELINE_SIZE = 22  # three times a convolution without padding and pooling leave one of it
 
 
@@ -143,13 +147,53 @@ def baseline_features(shapes: InputShapes, n_labels: int, config: NetworkConfig,
     return keras.Model(inputs, _answer(x, n_labels, n_dimensions, config), name="baseline_features")
 
 
+def rocket(shapes: InputShapes, n_labels: int, config: NetworkConfig, n_dimensions: int = 0) -> keras.Model:
+    """Build a network of random convolutions over time and one dense layer; see `random_kernels`, which solves it.
+
+    Bands are joined to `ROCKET_CHANNELS` sums of neighbours, each of which passes `ROCKET_KERNELS` short kernels at
+    each of `ROCKET_DILATIONS`. What counts of a kernel is in which share of the time it is above its threshold, not how
+    far, so that no single moment can outweigh the rest; moments without sound do not count. Nothing here learns step by
+    step.
+    """
+    if n_dimensions:
+        raise SettingsError("network 'rocket' tells labels only; train another for dimensions")
+    spectrogram = keras.Input(shapes.spectrogram, name="spectrogram")
+    n_times, n_bands, n_colours = shapes.spectrogram
+    x = spectrogram
+    if n_times is not None:  # pictures: time is their second axis
+        x = layers.Permute((2, 1, 3))(x)
+        n_bands = n_times
+    x = layers.Reshape((-1, 1, n_bands * n_colours))(x)
+    sound = x[..., : n_bands * n_colours - shapes.n_periodicity]
+    sounding = ops.sign(layers.ReLU()(ops.max(sound, axis=-1, keepdims=True) - ROCKET_FLOOR))
+    n_channels = max(8, round(ROCKET_CHANNELS * config.width / 8) * 8)
+    x = layers.Dense(n_channels, use_bias=False, trainable=False, name=ROCKET_BANDS)(x)
+    n_sounding = ops.maximum(ops.sum(sounding, axis=(1, 2)), 1.0)
+    shares = []
+    for dilation in ROCKET_DILATIONS:
+        y = layers.DepthwiseConv2D(
+            (ROCKET_LENGTH, 1),
+            padding="same",
+            depth_multiplier=ROCKET_KERNELS,
+            dilation_rate=(dilation, 1),
+            trainable=False,
+            name=f"{ROCKET_CONVOLUTION}_{dilation}",
+        )(x)
+        # From below its threshold to above it in a straight line, lest the last digit of a sum decide.
+        shares.append(ops.sum(layers.ReLU(max_value=1.0)(y) * sounding, axis=(1, 2)) / n_sounding)
+    x = layers.Concatenate(name=ROCKET_SHARES)(shares)
+    x = layers.Dense(n_labels, activation="softmax", trainable=False, dtype="float32", name=CLASSES)(x)
+    return keras.Model(spectrogram, x, name="rocket")
+
+
 NETWORKS: dict[str, Callable[[InputShapes, int, NetworkConfig, int], keras.Model]] = {
     "emonet": emonet,
     "baseline": baseline,
     "baseline-features": baseline_features,
+    "rocket": rocket,
 }
 TAKES_FEATURES = frozenset({"baseline-features"})
-TAKES_PERIODICITY = frozenset({"emonet"})
+TAKES_PERIODICITY = frozenset({"emonet", "rocket"})
 
 
 def adapt_features(network: keras.Model, features: Any) -> None:

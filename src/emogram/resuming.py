@@ -194,6 +194,22 @@ def fit_on(
     fit(initial_epoch=epochs if stopped else epoch, epochs=epochs)
 
 
+def fit_at_once(
+    network: keras.Model,
+    batches: TrainingBatches,
+    callbacks: Sequence[keras.callbacks.Callback],
+    *,
+    logs: Mapping[str, float],
+) -> None:
+    """Tell the callbacks of the one epoch of a network that was solved; `logs` are its loss and accuracy."""
+    all_of_them = keras.callbacks.CallbackList(list(callbacks), model=network)
+    all_of_them.on_train_begin()
+    all_of_them.on_epoch_begin(0)
+    all_of_them.on_train_batch_end(batches.n_steps - 1, dict(logs))
+    all_of_them.on_epoch_end(0, dict(logs))
+    all_of_them.on_train_end()
+
+
 def reopen(run: Path, config: RunConfig, *, progress: Progress) -> Checkpoint | None:
     """Return where the training in a run folder stands; None, where nothing was saved yet.
 

@@ -21,7 +21,7 @@ from emogram import __version__
 from emogram.adapt import mean_log_probabilities
 from emogram.apart import widened, with_labels_apart
 from emogram.backend import keras
-from emogram.balance import drawn_apart
+from emogram.balance import clip_weights, drawn_apart
 from emogram.batches import TrainingBatches
 from emogram.bundle import (
     FAMILIAR_FILE,
@@ -38,7 +38,7 @@ from emogram.callbacks import EmphasizeHard, History, KeepBest, Record, Tell, Va
 from emogram.card import model_card
 from emogram.checkpoints import CHECKPOINTS_FOLDER, Checkpoint, Checkpoints, is_unfinished, mark_finished, unfinished
 from emogram.classifier import Classifier
-from emogram.config import RunConfig, SpectrogramConfig, TrainConfig, read_toml
+from emogram.config import SOLVED_NETWORKS, RunConfig, SpectrogramConfig, TrainConfig, read_toml
 from emogram.copies import with_degraded_copies
 from emogram.corpora import Corpus
 from emogram.corpora.corpus import UNKNOWN_LICENCE
@@ -61,8 +61,9 @@ from emogram.optimizers import make_optimizer
 from emogram.pictures import read_picture_config
 from emogram.pretraining import leave_alone, take_over
 from emogram.progress import SILENT, Progress
+from emogram.random_kernels import solve
 from emogram.records import Clip, Report, speakers_of
-from emogram.resuming import Save, describe_training, fit_on, refuse_another, refuse_other_settings, reopen
+from emogram.resuming import Save, describe_training, fit_at_once, fit_on, refuse_another, refuse_other_settings, reopen
 from emogram.splits import Split, describe_split, make_split
 from emogram.trackers import Following, Trackers, describe_run, follow
 from emogram.trackers.examples import tell_examples
@@ -320,6 +321,17 @@ def fit(
         teach=Teachers(lineage.teachers).answer if lineage.teachers else None,
         n_taught=len(dataset.labels),
     )
+    solution = None
+    if config.network.network in SOLVED_NETWORKS and begun is None:
+        solution = solve(
+            twin,
+            dataset,
+            split.train,
+            weights=clip_weights(dataset, split.train, settings),
+            degraded_share=config.augment.degraded_share,
+            seed=settings.seed,
+            progress=progress,
+        )
     with computing_in(precision), sharing(n_devices):
         network = faster(side_by_side(build(n_labels=heads.n_labels)))
     found = [features for index in split.train if (features := dataset.samples[index].features) is not None]
@@ -371,7 +383,11 @@ def fit(
         tell = Tell(task, progress, batches=batches, n_epochs=settings.epochs, keep=keep)
         try:
             with without_denormals(), sharing(n_devices):
-                fit_on(network, batches, [*callbacks, save, tell], epochs=settings.epochs)
+                if solution is not None:
+                    logs = {"loss": solution.nll, "accuracy": solution.accuracy}
+                    fit_at_once(network, batches, [*callbacks, save, tell], logs=logs)
+                else:
+                    fit_on(network, batches, [*callbacks, save, tell], epochs=settings.epochs)
         except KeyboardInterrupt:
             if keep.best_epoch is None:
                 raise

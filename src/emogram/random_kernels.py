@@ -1,0 +1,270 @@
+"""The network `rocket`: random convolutions, of which one linear system finds the weights that tell emotions apart.
+
+Thousands of short random kernels at several dilations, the share of the time that each is above a random threshold, and
+ridge regression: A. Dempster, F. Petitjean, G. I. Webb, "ROCKET: exceptionally fast and accurate time series
+classification using random convolutional kernels", Data Mining and Knowledge Discovery 34 (2020), 1454-1495,
+arXiv:1910.13051, and "MiniRocket", KDD 2021, arXiv:2012.08791, of which the kernels are (two values that sum to 0).
+There a series has one channel or any mixture of some; here neighbouring bands are joined first, as a spectrogram's
+have an order.
+
+Nothing is chosen on validation clips: how strong the penalty is, and how sure the answers are, is what suits best the
+speakers of the training clips, each left out in turn. Leaving out a speaker needs no new solution, since of ridge
+regression the answers without some rows follow from those with them (as of leave-one-out, R. D. Cook and S. Weisberg,
+"Residuals and Influence in Regression", 1982, section 2.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from emogram.backend import keras
+from emogram.dataset import Dataset, Indices, Sample
+from emogram.errors import SettingsError
+from emogram.metrics import nll
+from emogram.network import CLASSES, ROCKET_BANDS, ROCKET_CONVOLUTION, ROCKET_DILATIONS, ROCKET_LENGTH, ROCKET_SHARES
+from emogram.progress import SILENT, Progress
+from emogram.records import speakers_of
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+
+MAX_ROWS = 8192  # clips and their degraded copies; the system has as many unknowns, and takes their square in memory
+N_EXAMPLES = 64  # clips from which thresholds are taken
+RAMP = 1.0  # of a kernel's deviation: how far a value goes from counting nothing to counting in full
+MIN_DEVIATION = 0.02  # of a share over the training clips: those that hardly ever differ are not blown up
+PENALTIES = (0.03, 0.06, 0.1, 0.2, 0.3, 0.5, 1.0)
+SHARPNESS = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 15.0)
+_INTERCEPT = 100.0  # so large beside the rows' products that the intercept is as good as free of penalty
+_BATCH = 16
+
+
+class _Row(NamedTuple):
+    """A clip or a degraded copy of one.
+
+    Attributes:
+        sample: Its model input.
+        owner: Index of the clip.
+        counts: How much it counts.
+    """
+
+    sample: Sample
+    owner: int
+    counts: float
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What was chosen, and how it did on the training speakers, each left out in turn.
+
+    Attributes:
+        penalty: Of ridge regression, on the mean square of standardised shares.
+        sharpness: What the solution is multiplied by before the softmax.
+        nll: Negative log-likelihood of what was said of each clip without its speaker.
+        accuracy: Share of clips of which that was right.
+    """
+
+    penalty: float
+    sharpness: float
+    nll: float
+    accuracy: float
+
+
+def solve(
+    network: keras.Model,
+    dataset: Dataset,
+    indices: Indices,
+    *,
+    weights: npt.ArrayLike,
+    degraded_share: float,
+    seed: int,
+    progress: Progress = SILENT,
+) -> Solution:
+    """Draw the kernels of a network `rocket` and find its answer.
+
+    Args:
+        network: As `network.rocket` builds it.
+        dataset: All clips.
+        indices: Those that train, of labels of the dataset.
+        weights: How much each clip of the dataset counts, as `balance.clip_weights` gives it.
+        degraded_share: How much of it its degraded copies count together, where it has any.
+        seed: Of all that is drawn.
+        progress: Is told what was chosen.
+
+    Raises:
+        SettingsError: There is no clip of a label that counts.
+    """
+    rng = np.random.default_rng(seed)
+    rows = _rows(dataset, indices, np.asarray(weights, np.float64), degraded_share, rng)
+    if not rows:
+        raise SettingsError("no training clip counts; there is nothing to solve")
+    samples, owners = [row.sample for row in rows], np.asarray([row.owner for row in rows])
+    _draw_bands(network, dataset, rng)
+    _draw_kernels(network, [samples[row] for row in rng.permutation(len(samples))[:N_EXAMPLES]], rng)
+    shares = _shares(network, samples, progress)
+    mean, deviation = shares.mean(axis=0), shares.std(axis=0) + np.float32(MIN_DEVIATION)
+    shares -= mean
+    shares /= deviation
+    targets = dataset.targets[owners]
+    n_labels = len(dataset.labels)
+    wanted = np.eye(n_labels)[targets] - 1.0 / n_labels
+    solution, answer = ridge(
+        shares, wanted, targets, counts=np.asarray([row.counts for row in rows]), groups=_groups(dataset, owners)
+    )
+    kernel = solution.sharpness * (shares.T @ answer.astype(np.float32)) / shares.shape[1] / deviation[:, np.newaxis]
+    bias = solution.sharpness * _INTERCEPT * answer.sum(axis=0) - mean @ kernel
+    network.get_layer(CLASSES).set_weights([kernel, bias])
+    progress.say(
+        f"solved {len(samples)} clips by {shares.shape[1]} kernels: with each speaker left out, loss "
+        f"{solution.nll:.3f}, accuracy {solution.accuracy:.1%} (penalty {solution.penalty:g}, sharpness "
+        f"{solution.sharpness:g})"
+    )
+    return solution
+
+
+def ridge(
+    rows: FloatArray, wanted: DoubleArray, targets: Indices, *, counts: DoubleArray, groups: Sequence[str]
+) -> tuple[Solution, DoubleArray]:
+    """Solve ridge regression with the penalty that suits groups which are left out.
+
+    Args:
+        rows: Standardised shares, shape (n_rows, n_shares).
+        wanted: Shape (n_rows, n_labels).
+        targets: Index of the label of each row.
+        counts: How much each row counts, > 0, shape (n_rows,).
+        groups: Which rows are left out together, a name for each row.
+
+    Returns:
+        What was chosen, and the coefficients a of the rows, shape (n_rows, n_labels): of a clip with shares x the
+        answer is (rows @ x / n_shares + `_INTERCEPT`) @ a.
+    """
+    products = (rows @ rows.T / np.float32(rows.shape[1])).astype(np.float64) + _INTERCEPT
+    members = [np.flatnonzero(np.asarray(groups) == name) for name in dict.fromkeys(groups)]
+    best: tuple[Solution, DoubleArray] | None = None
+    for penalty in PENALTIES:
+        inverse = np.linalg.inv(products + np.diag(penalty / counts))
+        coefficients = inverse @ wanted
+        left_out = np.empty_like(wanted)
+        for group in members:
+            left_out[group] = wanted[group] - np.linalg.solve(inverse[np.ix_(group, group)], coefficients[group])
+        for sharpness in SHARPNESS:
+            probabilities = _softmax(sharpness * left_out)
+            loss = nll(probabilities, targets)
+            if best is None or loss < best[0].nll:
+                right = (probabilities.argmax(axis=1) == targets).mean()
+                best = Solution(penalty, sharpness, loss, float(right)), coefficients
+    assert best is not None, "there are penalties"
+    return best
+
+
+def _rows(
+    dataset: Dataset, indices: Indices, weights: DoubleArray, degraded_share: float, rng: np.random.Generator
+) -> list[_Row]:
+    """Return clips and their copies; no more than `MAX_ROWS`, drawn at random."""
+    rows = []
+    for index in indices.tolist():
+        sample, weight = dataset.samples[index], float(weights[index])
+        share = degraded_share if sample.variants else 0.0
+        rows.append(_Row(sample, index, weight * (1.0 - share)))
+        rows += [_Row(variant, index, weight * share / len(sample.variants)) for variant in sample.variants]
+    rows = [row for row in rows if row.counts > 0.0]
+    if len(rows) > MAX_ROWS:
+        rows = [rows[row] for row in np.sort(rng.permutation(len(rows))[:MAX_ROWS])]
+    return rows
+
+
+def _groups(dataset: Dataset, owners: Indices) -> list[str]:
+    """Return who speaks in each row; where that is unknown, each clip with its copies is a group."""
+    speakers = speakers_of([dataset.clips[index] for index in owners.tolist()])
+    return [
+        f"clip {index}" if speaker is None else f"speaker {speaker}"
+        for index, speaker in zip(owners.tolist(), speakers, strict=True)
+    ]
+
+
+def _draw_bands(network: keras.Model, dataset: Dataset, rng: np.random.Generator) -> None:
+    """Draw which bands are joined: neighbours, neighbours less those around them, or less some elsewhere."""
+    layer = network.get_layer(ROCKET_BANDS)
+    n_bands, n_channels = layer.kernel.shape
+    n_periodicity = dataset.spectrogram.periodicity_bands if dataset.spectrogram is not None else 0
+    # Two kinds of bands are never joined; three channels of eight are of periodicity.
+    n_of_sound = n_channels if not n_periodicity else n_channels * 5 // 8
+    joined = np.zeros((n_bands, n_channels), np.float32)
+    for channel in range(n_channels):
+        first, n = (0, n_bands - n_periodicity) if channel < n_of_sound else (n_bands - n_periodicity, n_periodicity)
+        centre, width = rng.uniform(0, n), np.exp(rng.uniform(np.log(0.01), np.log(0.125))) * n
+        weights = _bump(n, centre, width)
+        kind = rng.integers(3)
+        if kind == 1:
+            weights = weights - _bump(n, centre, 2.5 * width)
+        elif kind == 2:
+            weights = weights - _bump(n, float(np.clip(rng.normal(centre, 0.2 * n), 0, n)), width)
+        joined[first : first + n, channel] = weights
+    layer.set_weights([joined])
+
+
+def _bump(n: int, centre: float, width: float) -> DoubleArray:
+    bump: DoubleArray = np.exp(-0.5 * ((np.arange(n) + 0.5 - centre) / width) ** 2)
+    bump /= bump.sum()
+    return bump
+
+
+def _draw_kernels(network: keras.Model, examples: Sequence[Sample], rng: np.random.Generator) -> None:
+    """Draw kernels, and their thresholds from what they come to at moments of training clips."""
+    for dilation in ROCKET_DILATIONS:
+        layer = network.get_layer(f"{ROCKET_CONVOLUTION}_{dilation}")
+        _, _, n_channels, n_kernels = layer.kernel.shape
+        kernels = np.full((n_channels * n_kernels, ROCKET_LENGTH), -1.0, np.float32)
+        for kernel in kernels:
+            kernel[rng.choice(ROCKET_LENGTH, ROCKET_LENGTH // 3, replace=False)] = 2.0
+        if dilation == 1:  # a quarter looks at one moment
+            kernels[::4] = np.eye(ROCKET_LENGTH, dtype=np.float32)[ROCKET_LENGTH // 2]
+        kernels = kernels.T.reshape(ROCKET_LENGTH, 1, n_channels, n_kernels)
+        layer.set_weights([kernels, np.zeros(n_channels * n_kernels, np.float32)])
+        values = _values_of(network, layer.output, examples)
+        thresholds = values[rng.integers(len(values), size=values.shape[1]), np.arange(values.shape[1])]
+        steepness = 1.0 / np.maximum(RAMP * values.std(axis=0), np.float32(1e-6))
+        layer.set_weights([kernels * steepness.reshape(n_channels, n_kernels), 0.5 - thresholds * steepness])
+
+
+def _values_of(network: keras.Model, output: object, examples: Sequence[Sample]) -> FloatArray:
+    """Return what some kernels come to at every fourth moment of clips, shape (n_moments, n_kernels)."""
+    part = keras.Model(network.inputs[0], output)
+    found = []
+    for batch, _ in _batches(examples):
+        values = keras.ops.convert_to_numpy(part.predict_on_batch(batch))
+        found.append(values.reshape(-1, values.shape[-1])[::4])
+    return np.concatenate(found)
+
+
+def _shares(network: keras.Model, samples: Sequence[Sample], progress: Progress) -> FloatArray:
+    """Return in which share of the time each kernel is above its threshold, shape (n_samples, n_kernels)."""
+    layer = network.get_layer(ROCKET_SHARES)
+    part = keras.Model(network.inputs[0], layer.output)
+    shares = np.empty((len(samples), layer.output.shape[-1]), np.float32)
+    with progress.task("counting", len(samples)) as task:
+        for batch, places in _batches(samples):
+            shares[places] = keras.ops.convert_to_numpy(part.predict_on_batch(batch))
+            task.advance(len(places))
+    return shares
+
+
+def _batches(samples: Sequence[Sample]) -> Iterator[tuple[FloatArray, list[int]]]:
+    """Yield spectrograms of one length, a few at a time, and where each belongs."""
+    by_length: dict[int, list[int]] = {}
+    for place, sample in enumerate(samples):
+        by_length.setdefault(len(sample.spectrogram), []).append(place)
+    for places in by_length.values():
+        for first in range(0, len(places), _BATCH):
+            some = places[first : first + _BATCH]
+            yield np.stack([samples[place].spectrogram for place in some]).astype(np.float32), some
+
+
+def _softmax(values: DoubleArray) -> DoubleArray:
+    powers = np.exp(values - values.max(axis=1, keepdims=True))
+    probabilities: DoubleArray = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities

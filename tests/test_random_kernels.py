@@ -1,0 +1,321 @@
+"""The network that is solved at once: what it counts, what the solution is, and that a left-out speaker is left out."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from emogram import random_kernels
+from emogram.backend import keras
+from emogram.classifier import Classifier
+from emogram.config import NetworkConfig, SpectrogramConfig
+from emogram.dataset import load_dataset
+from emogram.errors import SettingsError
+from emogram.network import (
+    CLASSES,
+    ROCKET_BANDS,
+    ROCKET_DILATIONS,
+    ROCKET_FLOOR,
+    ROCKET_SHARES,
+    InputShapes,
+    build_network,
+)
+from emogram.progress import Progress
+from emogram.random_kernels import ridge, solve
+from emogram.splits import make_split
+from emogram.train import train
+from emogram.writers import read_history
+
+
+class Heard(Progress):
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+@pytest.fixture(scope="module")
+def melodious(voices_corpus):
+    """32 clips of four speakers, with bands of periodicity."""
+    return load_dataset(voices_corpus, SpectrogramConfig(periodicity_bands=16), workers=1)
+
+
+def rocket(dataset, *, width=0.04):
+    settings = dataset.spectrogram
+    shapes = InputShapes(settings.input_shape(), n_periodicity=settings.periodicity_bands)
+    return build_network(shapes, len(dataset.labels), NetworkConfig(network="rocket", width=width))
+
+
+def solved(dataset, indices=None, *, seed=0, width=0.04, degraded_share=0.0, weights=None, progress=None):
+    network = rocket(dataset, width=width)
+    solution = solve(
+        network,
+        dataset,
+        np.arange(len(dataset)) if indices is None else indices,
+        weights=np.ones(len(dataset)) if weights is None else weights,
+        degraded_share=degraded_share,
+        seed=seed,
+        progress=progress or Progress(),
+    )
+    return network, solution
+
+
+def part(network, name, inputs):
+    return keras.ops.convert_to_numpy(keras.Model(network.inputs[0], network.get_layer(name).output)(inputs))
+
+
+def answers(network, dataset):
+    return np.concatenate([network.predict_on_batch(dataset.inputs([n])["spectrogram"]) for n in range(len(dataset))])
+
+
+# ---------------------------------------------------------------- what is counted
+
+
+def shares_by_hand(network, spectrogram):
+    """Each kernel at each moment, one after the other."""
+    values = spectrogram[:, :, 0].astype(np.float64)
+    sounding = values[:, :64].max(axis=1) > ROCKET_FLOOR
+    (joined,) = network.get_layer(ROCKET_BANDS).get_weights()
+    channels = values @ joined
+    found = []
+    for dilation in ROCKET_DILATIONS:
+        kernels, biases = network.get_layer(f"kernels_{dilation}").get_weights()
+        length, _, n_channels, n_kernels = kernels.shape
+        reach = dilation * (length // 2)
+        padded = np.pad(channels, ((reach, reach), (0, 0)))
+        for channel in range(n_channels):
+            for kernel in range(n_kernels):
+                sums = [
+                    padded[moment : moment + 2 * reach + 1 : dilation, channel] @ kernels[:, 0, channel, kernel]
+                    + biases[channel * n_kernels + kernel]
+                    for moment in range(len(values))
+                ]
+                found.append(np.clip(sums, 0, 1)[sounding].mean())
+    return np.asarray(found)
+
+
+def test_a_share_is_how_much_of_the_sounding_time_a_kernel_is_above_its_threshold(melodious):
+    network, _ = solved(melodious, width=0.02)
+    for clip in (3, 17):
+        inputs = melodious.inputs([clip])["spectrogram"]
+        expected = shares_by_hand(network, inputs[0])
+        np.testing.assert_allclose(part(network, ROCKET_SHARES, inputs)[0], expected, atol=2e-5)
+        assert 0.05 < expected.mean() < 0.95
+
+
+def test_kernels_are_of_two_values_that_sum_to_0_and_a_quarter_of_the_first_looks_at_one_moment(melodious):
+    network, _ = solved(melodious)
+    for dilation in ROCKET_DILATIONS:
+        kernels, _ = network.get_layer(f"kernels_{dilation}").get_weights()
+        kernels = kernels[:, 0].reshape(len(kernels), -1).T
+        single = np.count_nonzero(kernels, axis=1) == 1
+        assert single.mean() == (0.25 if dilation == 1 else 0.0)
+        assert (kernels[single][:, 4] > 0).all()
+        others = kernels[~single] / -kernels[~single].min(axis=1, keepdims=True)
+        np.testing.assert_allclose(np.sort(others, axis=1), [[-1] * 6 + [2] * 3] * len(others), rtol=1e-5)
+
+
+def test_sums_of_bands_are_of_sound_or_of_periodicity_and_of_neighbours(melodious):
+    network, _ = solved(melodious, width=1.0)
+    (joined,) = network.get_layer(ROCKET_BANDS).get_weights()
+    of_sound = np.abs(joined[:64]).sum(axis=0) > 0
+    assert of_sound.sum() == 240 and (of_sound != (np.abs(joined[64:]).sum(axis=0) > 0)).all()
+    np.testing.assert_allclose(joined.sum(axis=0)[np.abs(joined.sum(axis=0)) > 1e-3], 1, atol=1e-5)
+    assert 0.5 < (np.abs(joined.sum(axis=0)) < 1e-5).mean() < 0.8  # two kinds of three are differences
+
+
+def test_silence_around_a_clip_changes_nothing(melodious):
+    network, _ = solved(melodious)
+    inputs = melodious.inputs([5])["spectrogram"]
+    longer = np.pad(inputs, ((0, 0), (24, 40), (0, 0), (0, 0)))
+    np.testing.assert_allclose(network.predict_on_batch(longer), network.predict_on_batch(inputs), atol=1e-5)
+    nothing = np.zeros_like(inputs)
+    assert np.isfinite(network.predict_on_batch(nothing)).all()
+
+
+def test_thresholds_lie_among_what_the_clips_come_to(melodious):
+    network, _ = solved(melodious)
+    shares = np.concatenate([part(network, ROCKET_SHARES, melodious.inputs([n])["spectrogram"]) for n in range(32)])
+    assert ((shares >= 0) & (shares <= 1)).all()
+    assert (shares.std(axis=0) > 1e-3).mean() > 0.95
+    assert 0.3 < np.median(shares) < 0.7
+
+
+# ---------------------------------------------------------------- the solution
+
+
+def invented_rows(n_groups=6, n_each=7, n_shares=30, n_labels=3, seed=0):
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(n_labels, size=n_groups * n_each)
+    rows = rng.normal(size=(len(targets), n_shares)) + 2 * np.eye(n_labels, n_shares)[targets]
+    rows = ((rows - rows.mean(axis=0)) / rows.std(axis=0)).astype(np.float32)
+    groups = [f"speaker {n // n_each}" for n in range(len(targets))]
+    return rows, np.eye(n_labels)[targets] - 1 / n_labels, targets, groups
+
+
+def by_hand(rows, wanted, counts, penalty, others):
+    """Ridge regression with a free intercept, in its primal form: centred by the weighted mean of the rows."""
+    x, y, c = rows.astype(np.float64), wanted, counts / counts.sum()
+    mean_x, mean_y = c @ x, c @ y
+    x, y = x - mean_x, y - mean_y
+    n_shares = rows.shape[1]
+    slopes = np.linalg.solve((x.T * counts) @ x / n_shares + penalty * np.eye(n_shares), (x.T * counts) @ y / n_shares)
+    return (others - mean_x) @ slopes + mean_y
+
+
+def test_the_solution_is_that_of_ridge_regression_with_a_free_intercept():
+    rows, wanted, targets, groups = invented_rows()
+    counts = np.random.default_rng(1).uniform(0.5, 2, len(rows))
+    solution, coefficients = ridge(rows, wanted, targets, counts=counts, groups=groups)
+    others = np.random.default_rng(2).normal(size=(5, rows.shape[1]))
+    found = (others @ rows.T / rows.shape[1] + random_kernels._INTERCEPT) @ coefficients
+    np.testing.assert_allclose(found, by_hand(rows, wanted, counts, solution.penalty, others), atol=2e-3)
+
+
+def test_a_speaker_left_out_is_answered_by_a_solution_that_never_saw_it():
+    rows, wanted, targets, groups = invented_rows(seed=3)
+    counts = np.random.default_rng(4).uniform(0.5, 2, len(rows))
+    solution, _ = ridge(rows, wanted, targets, counts=counts, groups=groups)
+    names = np.asarray(groups)
+    losses = {}
+    for penalty in random_kernels.PENALTIES:
+        said = np.empty_like(wanted)
+        for name in set(groups):
+            mine, rest = names == name, names != name
+            said[mine] = by_hand(rows[rest], wanted[rest], counts[rest], penalty, rows[mine])
+        for sharpness in random_kernels.SHARPNESS:
+            powers = np.exp(sharpness * said)
+            probabilities = powers / powers.sum(axis=1, keepdims=True)
+            right = (probabilities.argmax(axis=1) == targets).mean()
+            losses[penalty, sharpness] = -np.log(probabilities[np.arange(len(targets)), targets]).mean(), right
+    best = min(losses, key=losses.get)
+    assert (solution.penalty, solution.sharpness) == best
+    assert (solution.nll, solution.accuracy) == pytest.approx(losses[best], abs=2e-3)
+
+
+def test_a_row_that_counts_twice_is_two_rows():
+    rows, wanted, targets, groups = invented_rows(seed=5)
+    twice = np.where(np.arange(len(rows)) % 3 == 0, 2.0, 1.0)
+    doubled = np.repeat(np.arange(len(rows)), twice.astype(int))
+    one, coefficients = ridge(rows, wanted, targets, counts=twice, groups=groups)
+    other, of_all = ridge(
+        rows[doubled], wanted[doubled], targets[doubled], counts=np.ones(len(doubled)),
+        groups=[groups[row] for row in doubled])  # fmt: skip
+    summed = np.zeros_like(coefficients)
+    np.add.at(summed, doubled, of_all)
+    if one.penalty == other.penalty:  # the losses weigh rows otherwise
+        np.testing.assert_allclose(coefficients, summed, atol=1e-6)
+    again, _ = ridge(rows, wanted, targets, counts=3 * twice, groups=groups)
+    assert again.penalty >= one.penalty  # three times the clips are worth three times the penalty
+
+
+def test_the_network_says_what_was_solved(melodious):
+    """Of clips that trained, the answer is known: the products with all rows, times the coefficients."""
+    network, solution = solved(melodious)
+    shares = np.concatenate([part(network, ROCKET_SHARES, melodious.inputs([n])["spectrogram"]) for n in range(32)])
+    standard = (shares - shares.mean(axis=0)) / (shares.std(axis=0) + random_kernels.MIN_DEVIATION)
+    wanted = np.eye(4)[melodious.targets] - 0.25
+    expected = solution.sharpness * by_hand(standard, wanted, np.ones(32), solution.penalty, standard)
+    logits = np.log(answers(network, melodious))
+    np.testing.assert_allclose(
+        logits - logits.mean(axis=1, keepdims=True), expected - expected.mean(axis=1, keepdims=True), atol=0.02
+    )
+
+
+def test_voices_never_heard_are_told_apart(melodious):
+    speakers = np.asarray([clip.speaker for clip in melodious.clips])
+    heard = []
+    for name in sorted(set(speakers)):
+        network, solution = solved(melodious, np.flatnonzero(speakers != name))
+        said = answers(network, melodious)[speakers == name].argmax(axis=1)
+        heard.append((said == melodious.targets[speakers == name]).mean())
+        assert 0 < solution.nll < np.log(4)
+    assert np.mean(heard) > 0.6  # a quarter by chance
+
+
+def test_one_seed_gives_the_same_network_and_another_seed_another(melodious):
+    first, second, other = (solved(melodious, seed=seed)[0].get_weights() for seed in (1, 1, 2))
+    assert all((one == same).all() for one, same in zip(first, second, strict=True))
+    assert not any((one == changed).all() for one, changed in zip(first, other, strict=True))
+
+
+def test_clips_that_count_nothing_say_nothing(melodious):
+    """The clips of a speaker without weight: as if there were none."""
+    speakers = np.asarray([clip.speaker for clip in melodious.clips])
+    rest = np.flatnonzero(speakers != "synthetic02")
+    weights = (speakers != "synthetic02").astype(float)
+    one, other = solved(melodious, weights=weights)[0], solved(melodious, rest)[0]
+    assert all((a == b).all() for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
+    with pytest.raises(SettingsError, match="no training clip counts"):
+        solved(melodious, weights=np.zeros(32))
+
+
+def test_degraded_copies_count_as_one_clip_together(melodious):
+    """Copies that are the clip itself change nothing, whatever their share."""
+    samples = tuple(
+        dataclasses.replace(sample, variants=(sample, sample)) if n % 2 else sample
+        for n, sample in enumerate(melodious.samples)
+    )
+    copied = dataclasses.replace(melodious, samples=samples)
+    rng = np.random.default_rng(0)
+    rows = random_kernels._rows(copied, np.arange(32), np.full(32, 2.0), 0.4, rng)
+    totals = np.zeros(32)
+    for row in rows:
+        totals[row.owner] += row.counts
+    assert len(rows) == 32 + 2 * 16
+    np.testing.assert_allclose(totals, 2.0)
+    assert [row.counts for row in rows[:4]] == pytest.approx([2.0, 1.2, 0.4, 0.4])
+
+
+def test_of_more_clips_than_can_be_solved_some_are_drawn(melodious, monkeypatch):
+    monkeypatch.setattr(random_kernels, "MAX_ROWS", 10)
+    heard = Heard()
+    solved(melodious, progress=heard)
+    (line,) = heard.lines
+    assert line.startswith("solved 10 clips by 640 kernels: with each speaker left out, loss ")
+
+
+# ---------------------------------------------------------------- as a training
+
+
+def test_it_trains_in_one_epoch_and_its_bundle_says_what_keras_says(
+    voices_corpus, settings_of, tmp_path, without_plots
+):
+    config = settings_of(network={"network": "rocket"}, train={"epochs": 1})
+    result = train(voices_corpus, config, tmp_path / "run", workers=1)
+    history = read_history(tmp_path / "run" / "history.csv")
+    assert history["epoch"] == [1] and history["best"] == [1]
+    model = Classifier.load(tmp_path / "run")
+    assert model.info.network["name"] == "rocket"
+    dataset = load_dataset(voices_corpus, config.spectrogram, workers=1)
+    split = make_split(dataset, config.split)
+    best = keras.saving.load_model(tmp_path / "run" / "model" / "best.keras")
+    for index in split.test:
+        inputs = dataset.inputs([index])
+        said = model.raw_probabilities(inputs)
+        np.testing.assert_allclose(said, best.predict_on_batch(inputs["spectrogram"]), atol=1e-4)
+    assert result.report.metrics["n_clips"] == 8
+    again = train(voices_corpus, config, tmp_path / "run", workers=1, resume=True)
+    assert again.report.metrics == result.report.metrics
+    assert read_history(tmp_path / "run" / "history.csv") == history
+
+
+@pytest.mark.parametrize(
+    "train_settings",
+    [{"also_labels": "own"}, {"init": "run"}, {"teachers": ["run"]}],
+    ids=lambda each: next(iter(each)),
+)
+def test_what_only_a_network_that_learns_can_do_is_refused(train_settings, settings_of):
+    with pytest.raises(SettingsError, match="network 'rocket' is solved at once: it starts from no model"):
+        settings_of(network={"network": "rocket"}, train=train_settings)
+
+
+def test_dimensions_are_refused():
+    with pytest.raises(SettingsError, match="tells labels only"):
+        build_network(InputShapes((None, 64, 1)), 4, NetworkConfig(network="rocket"), n_dimensions=1)
+
+
+def test_nothing_of_it_learns_step_by_step():
+    network = build_network(InputShapes((None, 64, 1)), 4, NetworkConfig(network="rocket", width=0.04))
+    assert not network.trainable_weights and network.get_layer(CLASSES).units == 4
