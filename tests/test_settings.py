@@ -159,7 +159,7 @@ def test_help_tells_each_setting_with_its_default_and_those_of_recipes():
         assert setting.flag in words
         assert setting.field.description in words
     own, recipe = RunConfig().train.epochs, RECIPES["baseline"]["train"]["epochs"]
-    assert f"(default: {own}; {recipe} for baseline and baseline-features)" in words
+    assert f"(default: {own}; {recipe} for baseline and baseline-features; 1 for rocket)" in words
     for title in ("Spectrogram", "Augmentation (while training)", "Network", "Training", "Split"):
         assert f"─ {title} ─" in help_text
 

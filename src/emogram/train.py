@@ -355,12 +355,13 @@ def fit(
         tell_examples(following, batches, learnt, split.train, out / PLOTS_FOLDER)
     keep = KeepBest(twin, out / MODEL_FOLDER / KERAS_FILE, monitor=settings.monitor)
     interrupted = False
+    n_epochs = 1 if config.network.network in SOLVED_NETWORKS else settings.epochs
     n_done, step = 0, 0
     if begun is not None:
         n_done, step = begun.state["epoch"], begun.state["step"]
         within = f" and step {step} of {batches.n_steps}" if step else ""
-        progress.say(f"going on after epoch {n_done} of {settings.epochs}{within}")
-    left = (settings.epochs - n_done) * batches.n_clips - batches.clips_of(step)
+        progress.say(f"going on after epoch {n_done} of {n_epochs}{within}")
+    left = (n_epochs - n_done) * batches.n_clips - batches.clips_of(step)
     record = Record(out / "history.csv", following)
     with progress.task("training", left) as task:
         callbacks = [
@@ -380,14 +381,14 @@ def fit(
             *also,
         ]
         save = Save(checkpoints, about, batches, callbacks, begun=begun)
-        tell = Tell(task, progress, batches=batches, n_epochs=settings.epochs, keep=keep)
+        tell = Tell(task, progress, batches=batches, n_epochs=n_epochs, keep=keep)
         try:
             with without_denormals(), sharing(n_devices):
                 if solution is not None:
                     logs = {"loss": solution.nll, "accuracy": solution.accuracy}
                     fit_at_once(network, batches, [*callbacks, save, tell], logs=logs)
                 else:
-                    fit_on(network, batches, [*callbacks, save, tell], epochs=settings.epochs)
+                    fit_on(network, batches, [*callbacks, save, tell], epochs=n_epochs)
         except KeyboardInterrupt:
             if keep.best_epoch is None:
                 raise
