@@ -35,6 +35,12 @@ class Heard(Progress):
         self.lines.append(line)
 
 
+class CtrlC(Progress):
+    def say(self, line):
+        if line.startswith("epoch   1/"):
+            raise KeyboardInterrupt
+
+
 @pytest.fixture(scope="module")
 def melodious(voices_corpus):
     """32 clips of four speakers, with bands of periodicity."""
@@ -301,14 +307,54 @@ def test_it_trains_in_one_epoch_and_its_bundle_says_what_keras_says(
     assert read_history(tmp_path / "run" / "history.csv") == history
 
 
+def test_beside_a_network_the_answer_is_the_geometric_mean_of_both(voices_corpus, settings_of, tmp_path, without_plots):
+    """As the network alone, as the kernels alone, and both in one file: by three trainings."""
+    said = {}
+    for name, network in {
+        "alone": {},
+        "kernels": {"network": "rocket"},
+        "both": {"random_kernels": True},
+    }.items():
+        config = settings_of(network=network, train={"epochs": 2})
+        config = config.model_copy(
+            update={"spectrogram": config.spectrogram.model_copy(update={"periodicity_bands": 48})}
+        )
+        train(voices_corpus, config, tmp_path / name, workers=1)
+        model = Classifier.load(tmp_path / name)
+        dataset = load_dataset(voices_corpus, config.spectrogram, workers=1)
+        said[name] = np.concatenate([model.raw_probabilities(dataset.inputs([n])) for n in range(8, 32, 3)])
+    mean = np.sqrt(said["alone"] * said["kernels"])
+    np.testing.assert_allclose(said["both"], mean / mean.sum(axis=1, keepdims=True), atol=2e-4)
+    assert np.abs(said["both"] - said["alone"]).max() > 0.01
+    assert len(read_history(tmp_path / "both" / "history.csv")["epoch"]) == 2
+
+
+def test_a_training_beside_kernels_that_was_interrupted_goes_on_to_the_same_model(
+    voices_corpus, settings_of, tmp_path, without_plots
+):
+    config = settings_of(network={"random_kernels": True}, train={"epochs": 2})
+    train(voices_corpus, config, tmp_path / "whole", workers=1)
+    first = train(voices_corpus, config, tmp_path / "parts", workers=1, progress=CtrlC())
+    assert first.interrupted
+    train(voices_corpus, config, tmp_path / "parts", workers=1, resume=True)
+    whole, parts = ((tmp_path / name / "model" / "model.onnx").read_bytes() for name in ("whole", "parts"))
+    assert whole == parts
+
+
 @pytest.mark.parametrize(
-    "train_settings",
-    [{"also_labels": "own"}, {"init": "run"}, {"teachers": ["run"]}],
-    ids=lambda each: next(iter(each)),
+    ("sections", "told"),
+    [
+        ({"network": {"network": "rocket"}, "train": {"also_labels": "own"}}, "learn no labels apart"),
+        ({"network": {"network": "rocket"}, "train": {"init": "run"}}, "start from no model"),
+        ({"network": {"network": "rocket"}, "train": {"teachers": ["run"]}}, "has no teachers"),
+        ({"network": {"random_kernels": True}, "train": {"init": "run"}}, "start from no model"),
+        ({"network": {"random_kernels": True}, "train": {"targets": "both"}}, "tell labels"),
+        ({"network": {"network": "baseline-features", "random_kernels": True}}, "take no utterance features"),
+    ],
 )
-def test_what_only_a_network_that_learns_can_do_is_refused(train_settings, settings_of):
-    with pytest.raises(SettingsError, match="network 'rocket' is solved at once: it starts from no model"):
-        settings_of(network={"network": "rocket"}, train=train_settings)
+def test_what_only_a_network_that_learns_can_do_is_refused(sections, told, settings_of):
+    with pytest.raises(SettingsError, match=told):
+        settings_of(**sections)
 
 
 def test_dimensions_are_refused():

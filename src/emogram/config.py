@@ -269,6 +269,9 @@ class NetworkConfig(Settings):
     dropout: float = Field(0.4, ge=0.0, lt=1.0, description="Dropout before the answer.")
     block_dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout of whole channels inside the blocks.")
     l2: float = Field(0.0, ge=0.0, le=1.0, description="L2 penalty on the weights of convolutions and dense layers.")
+    random_kernels: bool = Field(
+        False, description="Once trained, put the random kernels of network 'rocket' beside it, and answer with both."
+    )
 
 
 class Dimension(Settings):
@@ -440,13 +443,27 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _solved_at_once(self) -> Self:
-        train = self.train
-        if self.network.network in SOLVED_NETWORKS and (train.init or train.teachers or train.also_labels == "own"):
+        train, name = self.train, self.network.network
+        if name in SOLVED_NETWORKS and train.teachers:
+            raise ValueError(f"network '{name}' is solved at once and has no teachers; take network 'emonet'")
+        if not self.solves:
+            return self
+        if train.init or train.also_labels == "own":
             raise ValueError(
-                f"network '{self.network.network}' is solved at once: it starts from no model, has no teachers and "
-                "learns no labels apart; leave init, teachers and also_labels out, or take network 'emonet'"
+                "random kernels are solved at once: they start from no model and learn no labels apart; leave init and "
+                "also_labels out, or network 'rocket' and random_kernels"
+            )
+        if train.targets != "classes" or self.spectrogram.utterance_features:
+            raise ValueError(
+                "random kernels hear spectrograms and tell labels; they take no utterance features and learn no "
+                "dimensions: leave network 'rocket' and random_kernels out"
             )
         return self
+
+    @property
+    def solves(self) -> bool:
+        """Whether random kernels are solved, as the network or beside it."""
+        return self.network.random_kernels or self.network.network in SOLVED_NETWORKS
 
 
 # What a network was published or tuned with, where that differs from the defaults above.

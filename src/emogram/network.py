@@ -148,23 +148,42 @@ def baseline_features(shapes: InputShapes, n_labels: int, config: NetworkConfig,
 
 
 def rocket(shapes: InputShapes, n_labels: int, config: NetworkConfig, n_dimensions: int = 0) -> keras.Model:
-    """Build a network of random convolutions over time and one dense layer; see `random_kernels`, which solves it.
-
-    Bands are joined to `ROCKET_CHANNELS` sums of neighbours, each of which passes `ROCKET_KERNELS` short kernels at
-    each of `ROCKET_DILATIONS`. What counts of a kernel is in which share of the time it is above its threshold, not how
-    far, so that no single moment can outweigh the rest; moments without sound do not count. Nothing here learns step by
-    step.
-    """
+    """Build a network of random convolutions over time and one dense layer; see `random_kernels`, which solves it."""
     if n_dimensions:
         raise SettingsError("network 'rocket' tells labels only; train another for dimensions")
     spectrogram = keras.Input(shapes.spectrogram, name="spectrogram")
-    n_times, n_bands, n_colours = shapes.spectrogram
+    x = _kernel_shares(spectrogram, shapes.n_periodicity, config)
+    return keras.Model(spectrogram, _solved_answer(x, n_labels), name="rocket")
+
+
+def with_kernels(network: keras.Model, n_periodicity: int, config: NetworkConfig) -> keras.Model:
+    """Return a trained network beside `rocket`, with one answer of what both come to, which is to be solved.
+
+    Args:
+        network: Of one input, that tells labels only. Its layers are shared, but for the last.
+        n_periodicity: How many of its bands are of periodicity.
+        config: Of `rocket`.
+    """
+    spectrogram = network.inputs[0]
+    answer = network.get_layer(CLASSES)
+    x = layers.Concatenate()([answer.input, _kernel_shares(spectrogram, n_periodicity, config)])
+    return keras.Model(spectrogram, _solved_answer(x, answer.units), name=network.name)
+
+
+def _kernel_shares(spectrogram: Tensor, n_periodicity: int, config: NetworkConfig) -> Tensor:
+    """Return in which share of the time each of thousands of random kernels is above its threshold.
+
+    Bands are joined to `ROCKET_CHANNELS` sums of neighbours, each of which passes `ROCKET_KERNELS` short kernels at
+    each of `ROCKET_DILATIONS`. It does not count how far a kernel is above its threshold, so that no single moment can
+    outweigh the rest; moments without sound do not count. Nothing here learns step by step.
+    """
+    _, n_times, n_bands, n_colours = spectrogram.shape
     x = spectrogram
     if n_times is not None:  # pictures: time is their second axis
         x = layers.Permute((2, 1, 3))(x)
         n_bands = n_times
     x = layers.Reshape((-1, 1, n_bands * n_colours))(x)
-    sound = x[..., : n_bands * n_colours - shapes.n_periodicity]
+    sound = x[..., : n_bands * n_colours - n_periodicity]
     sounding = ops.sign(layers.ReLU()(ops.max(sound, axis=-1, keepdims=True) - ROCKET_FLOOR))
     n_channels = max(8, round(ROCKET_CHANNELS * config.width / 8) * 8)
     x = layers.Dense(n_channels, use_bias=False, trainable=False, name=ROCKET_BANDS)(x)
@@ -181,9 +200,11 @@ def rocket(shapes: InputShapes, n_labels: int, config: NetworkConfig, n_dimensio
         )(x)
         # From below its threshold to above it in a straight line, lest the last digit of a sum decide.
         shares.append(ops.sum(layers.ReLU(max_value=1.0)(y) * sounding, axis=(1, 2)) / n_sounding)
-    x = layers.Concatenate(name=ROCKET_SHARES)(shares)
-    x = layers.Dense(n_labels, activation="softmax", trainable=False, dtype="float32", name=CLASSES)(x)
-    return keras.Model(spectrogram, x, name="rocket")
+    return layers.Concatenate(name=ROCKET_SHARES)(shares)
+
+
+def _solved_answer(x: Tensor, n_labels: int) -> Tensor:
+    return layers.Dense(n_labels, activation="softmax", trainable=False, dtype="float32", name=CLASSES)(x)
 
 
 NETWORKS: dict[str, Callable[[InputShapes, int, NetworkConfig, int], keras.Model]] = {

@@ -15,18 +15,29 @@ regression the answers without some rows follow from those with them (as of leav
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from emogram.backend import keras
+from emogram.config import NetworkConfig
 from emogram.dataset import Dataset, Indices, Sample
 from emogram.errors import SettingsError
+from emogram.files import writing
 from emogram.metrics import nll
-from emogram.network import CLASSES, ROCKET_BANDS, ROCKET_CONVOLUTION, ROCKET_DILATIONS, ROCKET_LENGTH, ROCKET_SHARES
+from emogram.network import (
+    CLASSES,
+    ROCKET_BANDS,
+    ROCKET_CONVOLUTION,
+    ROCKET_DILATIONS,
+    ROCKET_LENGTH,
+    ROCKET_SHARES,
+    with_kernels,
+)
 from emogram.progress import SILENT, Progress
 from emogram.records import speakers_of
 
@@ -87,7 +98,7 @@ def solve(
     """Draw the kernels of a network `rocket` and find its answer.
 
     Args:
-        network: As `network.rocket` builds it.
+        network: As `network.rocket` builds it, or `network.with_kernels` with the trained network's answer in place.
         dataset: All clips.
         indices: Those that train, of labels of the dataset.
         weights: How much each clip of the dataset counts, as `balance.clip_weights` gives it.
@@ -117,13 +128,47 @@ def solve(
     )
     kernel = solution.sharpness * (shares.T @ answer.astype(np.float32)) / shares.shape[1] / deviation[:, np.newaxis]
     bias = solution.sharpness * _INTERCEPT * answer.sum(axis=0) - mean @ kernel
-    network.get_layer(CLASSES).set_weights([kernel, bias])
+    _answer_with(network.get_layer(CLASSES), kernel, bias)
     progress.say(
         f"solved {len(samples)} clips by {shares.shape[1]} kernels: with each speaker left out, loss "
         f"{solution.nll:.3f}, accuracy {solution.accuracy:.1%} (penalty {solution.penalty:g}, sharpness "
         f"{solution.sharpness:g})"
     )
     return solution
+
+
+def join_kernels(
+    file: Path, config: NetworkConfig, n_periodicity: int, solve_it: Callable[[keras.Model], Solution]
+) -> None:
+    """Put the kernels beside the trained network of a `.keras` file: the geometric mean of what both say is its answer.
+
+    Both answers are a dense layer's, so that the mean is one dense layer, of half of either's weights.
+
+    Args:
+        file: The network, of one input, that tells labels only; is replaced.
+        config: Of the kernels.
+        n_periodicity: How many of the bands are of periodicity.
+        solve_it: Solves what is given to it, see `solve`.
+    """
+    trained = keras.saving.load_model(file, compile=False)
+    learnt = trained.get_layer(CLASSES).get_weights()
+    network = with_kernels(trained, n_periodicity, config)
+    kernel, bias = network.get_layer(CLASSES).get_weights()
+    kernel[: len(learnt[0])], kernel[len(learnt[0]) :] = learnt[0], 0.0
+    network.get_layer(CLASSES).set_weights([kernel, learnt[1]])
+    solve_it(network)
+    with writing(file) as temporary:
+        network.save(temporary)
+
+
+def _answer_with(layer: keras.layers.Layer, kernel: FloatArray, bias: FloatArray) -> None:
+    """Set the weights of the answer; where a trained network answers too, its own come first and each counts half."""
+    weights, biases = layer.get_weights()
+    n_learnt = len(weights) - len(kernel)
+    if n_learnt:
+        layer.set_weights([np.concatenate([weights[:n_learnt], kernel]) / 2.0, (biases + bias) / 2.0])
+    else:
+        layer.set_weights([kernel, bias])
 
 
 def ridge(

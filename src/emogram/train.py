@@ -61,7 +61,7 @@ from emogram.optimizers import make_optimizer
 from emogram.pictures import read_picture_config
 from emogram.pretraining import leave_alone, take_over
 from emogram.progress import SILENT, Progress
-from emogram.random_kernels import solve
+from emogram.random_kernels import Solution, join_kernels, solve
 from emogram.records import Clip, Report, speakers_of
 from emogram.resuming import Save, describe_training, fit_at_once, fit_on, refuse_another, refuse_other_settings, reopen
 from emogram.splits import Split, describe_split, make_split
@@ -321,10 +321,10 @@ def fit(
         teach=Teachers(lineage.teachers).answer if lineage.teachers else None,
         n_taught=len(dataset.labels),
     )
-    solution = None
-    if config.network.network in SOLVED_NETWORKS and begun is None:
-        solution = solve(
-            twin,
+
+    def solve_it(network: keras.Model) -> Solution:
+        return solve(
+            network,
             dataset,
             split.train,
             weights=clip_weights(dataset, split.train, settings),
@@ -332,6 +332,9 @@ def fit(
             seed=settings.seed,
             progress=progress,
         )
+
+    at_once = config.network.network in SOLVED_NETWORKS
+    solution = solve_it(twin) if at_once and begun is None else None
     with computing_in(precision), sharing(n_devices):
         network = faster(side_by_side(build(n_labels=heads.n_labels)))
     found = [features for index in split.train if (features := dataset.samples[index].features) is not None]
@@ -355,7 +358,7 @@ def fit(
         tell_examples(following, batches, learnt, split.train, out / PLOTS_FOLDER)
     keep = KeepBest(twin, out / MODEL_FOLDER / KERAS_FILE, monitor=settings.monitor)
     interrupted = False
-    n_epochs = 1 if config.network.network in SOLVED_NETWORKS else settings.epochs
+    n_epochs = 1 if at_once else settings.epochs
     n_done, step = 0, 0
     if begun is not None:
         n_done, step = begun.state["epoch"], begun.state["step"]
@@ -396,6 +399,8 @@ def fit(
             progress.say("stopped by Ctrl-C; the best model so far is being sealed and judged")
     if keep.best_epoch is None:
         raise DivergedError("the loss became infinite before any epoch was good; lower the learning rate and try again")
+    if config.network.random_kernels and not at_once:
+        join_kernels(out / MODEL_FOLDER / KERAS_FILE, config.network, shapes.n_periodicity, solve_it)
     return record.history, interrupted
 
 
