@@ -257,8 +257,7 @@ def test_clips_that_count_nothing_say_nothing(melodious):
         solved(melodious, weights=np.zeros(32))
 
 
-def test_degraded_copies_count_as_one_clip_together(melodious):
-    """Copies that are the clip itself change nothing, whatever their share."""
+def test_degraded_copies_count_as_one_clip_together_and_as_many_as_there_is_room_for(melodious, monkeypatch):
     samples = tuple(
         dataclasses.replace(sample, variants=(sample, sample)) if n % 2 else sample
         for n, sample in enumerate(melodious.samples)
@@ -272,6 +271,12 @@ def test_degraded_copies_count_as_one_clip_together(melodious):
     assert len(rows) == 32 + 2 * 16
     np.testing.assert_allclose(totals, 2.0)
     assert [row.counts for row in rows[:4]] == pytest.approx([2.0, 1.2, 0.4, 0.4])
+    monkeypatch.setattr(random_kernels, "MAX_ROWS_WITH_COPIES", 70)  # room for one copy each
+    assert [row.counts for row in random_kernels._rows(copied, np.arange(32), np.full(32, 2.0), 0.4, rng)[:3]] == (
+        pytest.approx([2.0, 1.2, 0.8])
+    )
+    monkeypatch.setattr(random_kernels, "MAX_ROWS_WITH_COPIES", 63)
+    assert len(random_kernels._rows(copied, np.arange(32), np.full(32, 2.0), 0.4, rng)) == 32
 
 
 def test_of_more_clips_than_can_be_solved_some_are_drawn(melodious, monkeypatch):

@@ -44,7 +44,8 @@ from emogram.records import speakers_of
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 
-MAX_ROWS = 8192  # clips and their degraded copies; the system has as many unknowns, and takes their square in memory
+MAX_ROWS = 8192  # the system has as many unknowns, takes their square in memory and their cube in time
+MAX_ROWS_WITH_COPIES = 2048  # so that degraded copies do not make minutes of seconds
 N_EXAMPLES = 64  # clips from which thresholds are taken
 RAMP = 1.0  # of a kernel's deviation: how far a value goes from counting nothing to counting in full
 MIN_DEVIATION = 0.02  # of a share over the training clips: those that hardly ever differ are not blown up
@@ -153,7 +154,7 @@ def join_kernels(
     trained = keras.saving.load_model(file, compile=False)
     learnt = trained.get_layer(CLASSES).get_weights()
     network = with_kernels(trained, n_periodicity, config)
-    kernel, bias = network.get_layer(CLASSES).get_weights()
+    kernel, _ = network.get_layer(CLASSES).get_weights()
     kernel[: len(learnt[0])], kernel[len(learnt[0]) :] = learnt[0], 0.0
     network.get_layer(CLASSES).set_weights([kernel, learnt[1]])
     solve_it(network)
@@ -209,13 +210,15 @@ def ridge(
 def _rows(
     dataset: Dataset, indices: Indices, weights: DoubleArray, degraded_share: float, rng: np.random.Generator
 ) -> list[_Row]:
-    """Return clips and their copies; no more than `MAX_ROWS`, drawn at random."""
+    """Return clips, no more than `MAX_ROWS`, and as many copies of each, drawn at random, as there is room for."""
     rows = []
+    n_copies = max(0, MAX_ROWS_WITH_COPIES // max(1, len(indices)) - 1)
     for index in indices.tolist():
         sample, weight = dataset.samples[index], float(weights[index])
-        share = degraded_share if sample.variants else 0.0
+        copies = [sample.variants[n] for n in rng.permutation(len(sample.variants))[:n_copies]]
+        share = degraded_share if copies else 0.0
         rows.append(_Row(sample, index, weight * (1.0 - share)))
-        rows += [_Row(variant, index, weight * share / len(sample.variants)) for variant in sample.variants]
+        rows += [_Row(copy, index, weight * share / len(copies)) for copy in copies]
     rows = [row for row in rows if row.counts > 0.0]
     if len(rows) > MAX_ROWS:
         rows = [rows[row] for row in np.sort(rng.permutation(len(rows))[:MAX_ROWS])]
