@@ -52,7 +52,7 @@ MIN_DEVIATION = 0.02  # of a share over the training clips: those that hardly ev
 PENALTIES = (0.03, 0.06, 0.1, 0.2, 0.3, 0.5, 1.0)
 SHARPNESS = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 15.0)
 _INTERCEPT = 100.0  # so large beside the rows' products that the intercept is as good as free of penalty
-_BATCH = 16
+_BATCH = 4
 
 
 class _Row(NamedTuple):
