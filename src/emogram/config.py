@@ -450,8 +450,8 @@ class RunConfig(Settings):
             return self
         if train.init or train.also_labels == "own":
             raise ValueError(
-                "random kernels are solved at once: they start from no model, cannot be fine-tuned, and learn no labels "
-                "apart; leave init and also_labels out, or network 'rocket' and random_kernels"
+                "random kernels are solved at once: they start from no model, cannot be fine-tuned, and learn no "
+                "labels apart; leave init and also_labels out, or network 'rocket' and random_kernels"
             )
         if train.targets != "classes" or self.spectrogram.utterance_features:
             raise ValueError(
