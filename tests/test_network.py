@@ -296,6 +296,14 @@ def test_all_convolutions_of_the_faster_twin_keep_channels_last(shape, monkeypat
     assert strides == [1] * 6
 
 
+def test_single_precision_is_not_rounded_to_tf32_on_graphics_cards():
+    """On an H100, what was exported differed by 1.3e-4 from what had trained, and was refused."""
+    torch = pytest.importorskip("torch")
+    if keras.backend.backend() != "torch":
+        pytest.skip("a setting of PyTorch")
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+
+
 # ---------------------------------------------------------------- the file
 
 

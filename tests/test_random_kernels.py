@@ -87,13 +87,13 @@ def shares_by_hand(network, spectrogram):
     found = []
     for dilation in ROCKET_DILATIONS:
         kernels, biases = network.get_layer(f"kernels_{dilation}").get_weights()
-        length, _, n_channels, n_kernels = kernels.shape
+        _, length, n_channels, n_kernels = kernels.shape
         reach = dilation * (length // 2)
         padded = np.pad(channels, ((reach, reach), (0, 0)))
         for channel in range(n_channels):
             for kernel in range(n_kernels):
                 sums = [
-                    padded[moment : moment + 2 * reach + 1 : dilation, channel] @ kernels[:, 0, channel, kernel]
+                    padded[moment : moment + 2 * reach + 1 : dilation, channel] @ kernels[0, :, channel, kernel]
                     + biases[channel * n_kernels + kernel]
                     for moment in range(len(values))
                 ]
@@ -114,7 +114,7 @@ def test_kernels_are_of_two_values_that_sum_to_0_and_a_quarter_of_the_first_look
     network, _ = solved(melodious)
     for dilation in ROCKET_DILATIONS:
         kernels, _ = network.get_layer(f"kernels_{dilation}").get_weights()
-        kernels = kernels[:, 0].reshape(len(kernels), -1).T
+        kernels = kernels[0].reshape(kernels.shape[1], -1).T
         single = np.count_nonzero(kernels, axis=1) == 1
         assert single.mean() == (0.25 if dilation == 1 else 0.0)
         assert (kernels[single][:, 4] > 0).all()

@@ -11,4 +11,11 @@ os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it once, when it 
 
 import keras
 
+if keras.backend.backend() == "torch":
+    import torch
+
+    # On graphics cards since Ampere PyTorch rounds what goes into convolutions to ten bits (TF32), so that what was
+    # exported differed from what had trained. `--precision bfloat16` is for speed.
+    torch.backends.cudnn.allow_tf32 = False
+
 __all__ = ["keras"]

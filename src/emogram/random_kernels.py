@@ -28,6 +28,7 @@ from emogram.config import NetworkConfig
 from emogram.dataset import Dataset, Indices, Sample
 from emogram.errors import SettingsError
 from emogram.files import writing
+from emogram.fused import faster
 from emogram.metrics import nll
 from emogram.network import (
     CLASSES,
@@ -45,7 +46,7 @@ FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 
 MAX_ROWS = 8192  # the system has as many unknowns, takes their square in memory and their cube in time
-MAX_ROWS_WITH_COPIES = 2048  # so that degraded copies do not make minutes of seconds
+MAX_ROWS_WITH_COPIES = 4096  # so that degraded copies do not make minutes of seconds
 N_EXAMPLES = 64  # clips from which thresholds are taken
 RAMP = 1.0  # of a kernel's deviation: how far a value goes from counting nothing to counting in full
 MIN_DEVIATION = 0.02  # of a share over the training clips: those that hardly ever differ are not blown up
@@ -271,7 +272,7 @@ def _draw_kernels(network: keras.Model, examples: Sequence[Sample], rng: np.rand
             kernel[rng.choice(ROCKET_LENGTH, ROCKET_LENGTH // 3, replace=False)] = 2.0
         if dilation == 1:  # a quarter looks at one moment
             kernels[::4] = np.eye(ROCKET_LENGTH, dtype=np.float32)[ROCKET_LENGTH // 2]
-        kernels = kernels.T.reshape(ROCKET_LENGTH, 1, n_channels, n_kernels)
+        kernels = kernels.T.reshape(1, ROCKET_LENGTH, n_channels, n_kernels)
         layer.set_weights([kernels, np.zeros(n_channels * n_kernels, np.float32)])
         values = _values_of(network, layer.output, examples)
         thresholds = values[rng.integers(len(values), size=values.shape[1]), np.arange(values.shape[1])]
@@ -281,7 +282,7 @@ def _draw_kernels(network: keras.Model, examples: Sequence[Sample], rng: np.rand
 
 def _values_of(network: keras.Model, output: object, examples: Sequence[Sample]) -> FloatArray:
     """Return what some kernels come to at every fourth moment of clips, shape (n_moments, n_kernels)."""
-    part = keras.Model(network.inputs[0], output)
+    part = _up_to(network, output)
     found = []
     for batch, _ in _batches(examples):
         values = keras.ops.convert_to_numpy(part.predict_on_batch(batch))
@@ -289,10 +290,17 @@ def _values_of(network: keras.Model, output: object, examples: Sequence[Sample])
     return np.concatenate(found)
 
 
+def _up_to(network: keras.Model, output: object) -> keras.Model:
+    part = keras.Model(network.inputs[0], output)
+    quick = faster(part)
+    quick.set_weights(part.get_weights())
+    return quick
+
+
 def _shares(network: keras.Model, samples: Sequence[Sample], progress: Progress) -> FloatArray:
     """Return in which share of the time each kernel is above its threshold, shape (n_samples, n_kernels)."""
     layer = network.get_layer(ROCKET_SHARES)
-    part = keras.Model(network.inputs[0], layer.output)
+    part = _up_to(network, layer.output)
     shares = np.empty((len(samples), layer.output.shape[-1]), np.float32)
     with progress.task("counting", len(samples)) as task:
         for batch, places in _batches(samples):
