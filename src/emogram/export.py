@@ -21,6 +21,7 @@ from emogram.parallel import child_environment
 
 if TYPE_CHECKING:
     import keras
+    import onnxruntime
 
 MAX_DIFFERENCE = 1e-4  # of any probability or dimension from 0 to 1, between Keras and ONNX Runtime
 OPSET = 17
@@ -48,7 +49,7 @@ def export_onnx(network: keras.Model, path: Path, *, samples: Iterable[Inputs]) 
         ModelError: The exported model differs; nothing is written then.
         OutputError: The file cannot be written.
     """
-    content = with_embedding(tidied(_named_outputs(_exported(network), names=output_names(network))))
+    content = as_onnx(network)
     difference = greatest_difference(network, content, samples)
     if not difference <= MAX_DIFFERENCE:
         raise ModelError(
@@ -61,13 +62,23 @@ def export_onnx(network: keras.Model, path: Path, *, samples: Iterable[Inputs]) 
     return difference
 
 
-def greatest_difference(network: keras.Model, content: bytes, samples: Iterable[Inputs]) -> float:
-    """Return the greatest absolute difference of any answer between a network and its ONNX bytes."""
+def as_onnx(network: keras.Model) -> bytes:
+    """Return what `export_onnx` writes of a network, unchecked."""
+    return with_embedding(tidied(_named_outputs(_exported(network), names=output_names(network))))
+
+
+def session_of(content: bytes) -> onnxruntime.InferenceSession:
+    """Return ONNX Runtime on the bytes of a network, on one thread."""
     from emogram.runtime import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def greatest_difference(network: keras.Model, content: bytes, samples: Iterable[Inputs]) -> float:
+    """Return the greatest absolute difference of any answer between a network and its ONNX bytes."""
+    session = session_of(content)
     names = [node.name for node in session.get_inputs()]
     differences = [
         np.abs(found - expected).max()

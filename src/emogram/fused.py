@@ -21,9 +21,9 @@ Tensor = Any
 def faster(network: keras.Model) -> keras.Model:
     """Return a network for training that computes the same; weights are not copied.
 
-    On other back ends than PyTorch the network is returned as it is.
+    On other back ends than PyTorch, and where nothing in it learns, the network is returned as it is.
     """
-    if keras.backend.backend() != "torch":
+    if keras.backend.backend() != "torch" or not network.trainable_weights:
         return network
     clone = keras.models.clone_model(network, clone_function=_fused)
     return _Straight(clone.inputs if len(clone.inputs) > 1 else clone.inputs[0], clone.outputs[0], name=clone.name)
@@ -127,32 +127,6 @@ class _Convolution(keras.layers.Conv2D):  # type: ignore[misc]
         return y if self.activation is None else self.activation(y)
 
 
-class _DepthwiseConvolution(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
-    """Over time alone, as matrix products of each channel's kernels and its values at the moments they look at.
-
-    PyTorch's own takes more than half as long again for several kernels a channel.
-    """
-
-    def call(self, inputs: Tensor) -> Tensor:
-        height, length = self.kernel_size
-        plain = self.padding == "same" and height == 1 and length % 2 == 1 and self.strides == (1, 1)
-        if _finding_shapes(inputs) or inputs.shape[1] != 1 or not plain:
-            return super().call(inputs)
-        import torch
-
-        step = self.dilation_rate[1]
-        n_clips, _, n_moments, n_channels = inputs.shape
-        reach = step * (length // 2)
-        x = torch.nn.functional.pad(inputs[:, 0].movedim(1, -1), (reach, reach))
-        seen = torch.stack([x[..., step * at : step * at + n_moments] for at in range(length)], 2)
-        kernels = self.kernel.value.to(x.dtype)[0].permute(1, 2, 0)
-        y = kernels @ seen
-        if self.use_bias:
-            y += self.bias.value.to(x.dtype).reshape(n_channels, -1, 1)
-        y = y.reshape(n_clips, -1, 1, n_moments).movedim(1, -1)
-        return y if self.activation is None else self.activation(y)
-
-
 class _Dense(keras.layers.Dense):  # type: ignore[misc]
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         if _finding_shapes(inputs):
@@ -185,9 +159,9 @@ class _BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc
 
 class _ReLU(keras.layers.ReLU):  # type: ignore[misc]
     def call(self, inputs: Tensor) -> Tensor:
-        if self.negative_slope or self.threshold:
+        if self.max_value is not None or self.negative_slope or self.threshold:
             return super().call(inputs)
-        return inputs.relu() if self.max_value is None else inputs.clamp(0.0, self.max_value)
+        return inputs.relu()
 
 
 class _AveragePooling(keras.layers.AveragePooling2D):  # type: ignore[misc]
@@ -221,7 +195,6 @@ class _SpatialDropout(keras.layers.SpatialDropout2D):  # type: ignore[misc]
 
 FUSED: dict[type, Any] = {
     layers.Conv2D: _Convolution,
-    layers.DepthwiseConv2D: _DepthwiseConvolution,
     layers.Dense: _Dense,
     layers.BatchNormalization: _BatchNormalization,
     layers.ReLU: _ReLU,

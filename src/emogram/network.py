@@ -26,7 +26,7 @@ CLASSES, DIMENSIONS = "probabilities", "dimensions"
 
 ROCKET_CHANNELS, ROCKET_KERNELS, ROCKET_LENGTH, ROCKET_DILATIONS = 384, 8, 9, (1, 2, 4, 8, 14)
 ROCKET_FLOOR = 0.05  # of the range: moments whose loudest band is below have no sound
-ROCKET_BANDS, ROCKET_CONVOLUTION, ROCKET_SHARES = "bands", "kernels", "shares"
+ROCKET_BANDS, ROCKET_CONVOLUTION, ROCKET_THRESHOLDS, ROCKET_SHARES = "bands", "kernels", "thresholds", "shares"
 
 MIN_BASELINE_SIZE = 22  # three times a convolution without padding and pooling leave one of it
 
@@ -196,9 +196,11 @@ def _kernel_shares(spectrogram: Tensor, n_periodicity: int, config: NetworkConfi
             padding="same",
             depth_multiplier=ROCKET_KERNELS,
             dilation_rate=(1, dilation),
+            use_bias=False,
             trainable=False,
             name=f"{ROCKET_CONVOLUTION}_{dilation}",
         )(x)
+        y = layers.BatchNormalization(epsilon=1e-12, trainable=False, name=f"{ROCKET_THRESHOLDS}_{dilation}")(y)
         # From below its threshold to above it in a straight line, lest the last digit of a sum decide.
         above = ops.transpose(layers.ReLU(max_value=1.0)(y), (0, 1, 3, 2))
         shares.append(layers.Flatten()(ops.matmul(above, sounding)) / n_sounding)

@@ -27,8 +27,8 @@ from emogram.backend import keras
 from emogram.config import NetworkConfig
 from emogram.dataset import Dataset, Indices, Sample
 from emogram.errors import SettingsError
+from emogram.export import as_onnx, session_of
 from emogram.files import writing
-from emogram.fused import faster
 from emogram.metrics import nll
 from emogram.network import (
     CLASSES,
@@ -37,6 +37,7 @@ from emogram.network import (
     ROCKET_DILATIONS,
     ROCKET_LENGTH,
     ROCKET_SHARES,
+    ROCKET_THRESHOLDS,
     with_kernels,
 )
 from emogram.progress import SILENT, Progress
@@ -49,6 +50,8 @@ MAX_ROWS = 8192  # the system has as many unknowns, takes their square in memory
 MAX_ROWS_WITH_COPIES = 4096  # so that degraded copies do not make minutes of seconds
 N_EXAMPLES = 64  # clips from which thresholds are taken
 RAMP = 1.0  # of a kernel's deviation: how far a value goes from counting nothing to counting in full
+MIN_WIDTH = 1e-4  # of that way, where a kernel hardly ever has another value
+MIN_BAND = 1e-6  # of the sum of a bump: less is nothing, since processors are slow on numbers near 1e-40
 MIN_DEVIATION = 0.02  # of a share over the training clips: those that hardly ever differ are not blown up
 PENALTIES = (0.03, 0.06, 0.1, 0.2, 0.3, 0.5, 1.0)
 SHARPNESS = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 15.0)
@@ -259,6 +262,7 @@ def _draw_bands(network: keras.Model, dataset: Dataset, rng: np.random.Generator
 def _bump(n: int, centre: float, width: float) -> DoubleArray:
     bump: DoubleArray = np.exp(-0.5 * ((np.arange(n) + 0.5 - centre) / width) ** 2)
     bump /= bump.sum()
+    bump[bump < MIN_BAND] = 0.0
     return bump
 
 
@@ -273,16 +277,18 @@ def _draw_kernels(network: keras.Model, examples: Sequence[Sample], rng: np.rand
         if dilation == 1:  # a quarter looks at one moment
             kernels[::4] = np.eye(ROCKET_LENGTH, dtype=np.float32)[ROCKET_LENGTH // 2]
         kernels = kernels.T.reshape(1, ROCKET_LENGTH, n_channels, n_kernels)
-        layer.set_weights([kernels, np.zeros(n_channels * n_kernels, np.float32)])
+        layer.set_weights([kernels])
         values = _values_of(network, layer.output, examples)
         thresholds = values[rng.integers(len(values), size=values.shape[1]), np.arange(values.shape[1])]
-        steepness = 1.0 / np.maximum(RAMP * values.std(axis=0), np.float32(1e-6))
-        layer.set_weights([kernels * steepness.reshape(n_channels, n_kernels), 0.5 - thresholds * steepness])
+        widths = np.maximum(RAMP * values.std(axis=0), np.float32(MIN_WIDTH))
+        # The share of a moment is (value - threshold) / width + 0.5, between 0 and 1.
+        counted = network.get_layer(f"{ROCKET_THRESHOLDS}_{dilation}")
+        counted.set_weights([np.ones_like(widths), np.full_like(widths, 0.5), thresholds, np.square(widths)])
 
 
 def _values_of(network: keras.Model, output: object, examples: Sequence[Sample]) -> FloatArray:
     """Return what some kernels come to at every fourth moment of clips, shape (n_moments, n_kernels)."""
-    part = _up_to(network, output)
+    part = keras.Model(network.inputs[0], output)
     found = []
     for batch, _ in _batches(examples):
         values = keras.ops.convert_to_numpy(part.predict_on_batch(batch))
@@ -290,21 +296,18 @@ def _values_of(network: keras.Model, output: object, examples: Sequence[Sample])
     return np.concatenate(found)
 
 
-def _up_to(network: keras.Model, output: object) -> keras.Model:
-    part = keras.Model(network.inputs[0], output)
-    quick = faster(part)
-    quick.set_weights(part.get_weights())
-    return quick
-
-
 def _shares(network: keras.Model, samples: Sequence[Sample], progress: Progress) -> FloatArray:
-    """Return in which share of the time each kernel is above its threshold, shape (n_samples, n_kernels)."""
-    layer = network.get_layer(ROCKET_SHARES)
-    part = _up_to(network, layer.output)
-    shares = np.empty((len(samples), layer.output.shape[-1]), np.float32)
+    """Return in which share of the time each kernel is above its threshold, shape (n_samples, n_kernels).
+
+    By ONNX Runtime, which counts four times as fast as Keras on PyTorch, and is what the shares are taken by later.
+    """
+    session = session_of(as_onnx(network))
+    n_kernels = network.get_layer(ROCKET_SHARES).output.shape[-1]
+    shares = np.empty((len(samples), n_kernels), np.float32)
     with progress.task("counting", len(samples)) as task:
         for batch, places in _batches(samples):
-            shares[places] = keras.ops.convert_to_numpy(part.predict_on_batch(batch))
+            (embedding,) = session.run(["embedding"], {"spectrogram": batch})
+            shares[places] = embedding[:, -n_kernels:]
             task.advance(len(places))
     return shares
 
