@@ -47,14 +47,18 @@ def melodious(voices_corpus):
     return load_dataset(voices_corpus, SpectrogramConfig(periodicity_bands=16), workers=1)
 
 
-def rocket(dataset, *, width=0.04):
+def rocket(dataset, *, width=0.04, max_dilation=14):
     settings = dataset.spectrogram
     shapes = InputShapes(settings.input_shape(), n_periodicity=settings.periodicity_bands)
-    return build_network(shapes, len(dataset.labels), NetworkConfig(network="rocket", width=width))
+    return build_network(
+        shapes, len(dataset.labels), NetworkConfig(network="rocket", width=width, max_dilation=max_dilation)
+    )
 
 
-def solved(dataset, indices=None, *, seed=0, width=0.04, degraded_share=0.0, weights=None, progress=None):
-    network = rocket(dataset, width=width)
+def solved(
+    dataset, indices=None, *, seed=0, width=0.04, max_dilation=14, degraded_share=0.0, weights=None, progress=None
+):
+    network = rocket(dataset, width=width, max_dilation=max_dilation)
     solution = solve(
         network,
         dataset,
@@ -122,6 +126,18 @@ def test_kernels_are_of_two_values_that_sum_to_0_and_a_quarter_of_the_first_look
         assert (kernels[single][:, 4] > 0).all()
         others = np.sort(kernels[~single], axis=1)
         np.testing.assert_array_equal(others, [[-1] * 6 + [2] * 3] * len(others))
+
+
+@pytest.mark.parametrize(("longest", "expected"), [(1, [1]), (2, [1, 2]), (7, [1, 2, 4]), (14, [1, 2, 4, 8, 14])])
+def test_kernels_are_no_longer_than_asked_and_those_that_are_left_stay_as_they_were(melodious, longest, expected):
+    network, solution = solved(melodious, max_dilation=longest)
+    found = [layer for layer in network.layers if layer.name.startswith("kernels_")]
+    assert sorted(layer.dilation_rate[1] for layer in found) == expected
+    whole, _ = solved(melodious)
+    for layer in found:
+        np.testing.assert_array_equal(layer.get_weights()[0], whole.get_layer(layer.name).get_weights()[0])
+    assert part(network, ROCKET_SHARES, melodious.inputs([1])["spectrogram"]).shape == (1, 128 * len(expected))
+    assert 0 < solution.nll < np.log(4)
 
 
 def test_sums_of_bands_are_of_sound_or_of_periodicity_and_of_neighbours(melodious):

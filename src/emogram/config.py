@@ -272,6 +272,13 @@ class NetworkConfig(Settings):
     random_kernels: bool = Field(
         False, description="Once trained, put the random kernels of network 'rocket' beside it, and answer with both."
     )
+    max_dilation: int = Field(
+        4,
+        ge=1,
+        le=14,
+        description="Longest dilation of random kernels in frames, of 1, 2, 4, 8, 14; short ones carry over to other "
+        "languages.",
+    )
 
 
 class Dimension(Settings):

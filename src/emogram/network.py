@@ -174,8 +174,9 @@ def _kernel_shares(spectrogram: Tensor, n_periodicity: int, config: NetworkConfi
     """Return in which share of the time each of thousands of random kernels is above its threshold.
 
     Bands are joined to `ROCKET_CHANNELS` sums of neighbours, each of which passes `ROCKET_KERNELS` short kernels at
-    each of `ROCKET_DILATIONS`. It does not count how far a kernel is above its threshold, so that no single moment can
-    outweigh the rest; moments without sound do not count. Nothing here learns step by step.
+    each of `ROCKET_DILATIONS` up to `config.max_dilation`. It does not count how far a kernel is above its threshold,
+    so that no single moment can outweigh the rest; moments without sound do not count. Nothing here learns step by
+    step.
     """
     _, n_times, n_bands, n_colours = spectrogram.shape
     x = spectrogram
@@ -190,7 +191,7 @@ def _kernel_shares(spectrogram: Tensor, n_periodicity: int, config: NetworkConfi
     x = layers.Dense(n_channels, use_bias=False, trainable=False, name=ROCKET_BANDS)(x)
     n_sounding = ops.maximum(ops.sum(sounding, axis=(1, 2)), 1.0)
     shares = []
-    for dilation in ROCKET_DILATIONS:
+    for dilation in (one for one in ROCKET_DILATIONS if one <= config.max_dilation):
         y = layers.DepthwiseConv2D(
             (1, ROCKET_LENGTH),
             padding="same",

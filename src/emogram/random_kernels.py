@@ -34,7 +34,6 @@ from emogram.network import (
     CLASSES,
     ROCKET_BANDS,
     ROCKET_CONVOLUTION,
-    ROCKET_DILATIONS,
     ROCKET_LENGTH,
     ROCKET_SHARES,
     ROCKET_THRESHOLDS,
@@ -268,8 +267,9 @@ def _bump(n: int, centre: float, width: float) -> DoubleArray:
 
 def _draw_kernels(network: keras.Model, examples: Sequence[Sample], rng: np.random.Generator) -> None:
     """Draw kernels, and their thresholds from what they come to at moments of training clips."""
-    for dilation in ROCKET_DILATIONS:
-        layer = network.get_layer(f"{ROCKET_CONVOLUTION}_{dilation}")
+    layers = [layer for layer in network.layers if layer.name.startswith(f"{ROCKET_CONVOLUTION}_")]
+    for layer in sorted(layers, key=lambda layer: layer.dilation_rate):
+        dilation = layer.dilation_rate[1]
         _, _, n_channels, n_kernels = layer.kernel.shape
         kernels = np.full((n_channels * n_kernels, ROCKET_LENGTH), -1.0, np.float32)
         for kernel in kernels:
