@@ -299,7 +299,7 @@ def _values_of(network: keras.Model, output: object, examples: Sequence[Sample])
 def _shares(network: keras.Model, samples: Sequence[Sample], progress: Progress) -> FloatArray:
     """Return in which share of the time each kernel is above its threshold, shape (n_samples, n_kernels).
 
-    By ONNX Runtime, which counts four times as fast as Keras on PyTorch, and is what the shares are taken by later.
+    By ONNX Runtime, which counts several times as fast as Keras on PyTorch, and by which models answer later.
     """
     session = session_of(as_onnx(network))
     n_kernels = network.get_layer(ROCKET_SHARES).output.shape[-1]
