@@ -11,7 +11,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it once, when it 
 
 import keras
 
-if keras.backend.backend() == "torch":
+if os.environ["KERAS_BACKEND"] == "torch":
     import torch
 
     # On graphics cards since Ampere PyTorch rounds what goes into convolutions to ten bits (TF32), so that what was

@@ -21,7 +21,8 @@ from emogram.parallel import child_environment
 
 if TYPE_CHECKING:
     import keras
-    import onnxruntime
+
+    from emogram.runtime import onnxruntime
 
 MAX_DIFFERENCE = 1e-4  # of any probability or dimension from 0 to 1, between Keras and ONNX Runtime
 OPSET = 17
