@@ -19,7 +19,7 @@ from emogram.bundle import LICENCE_FILE, ONNX_FILE, Bundle, ModelInfo
 from emogram.classifier import Classifier
 from emogram.config import SpectrogramConfig
 from emogram.errors import MissingExtraError, ModelError, SettingsError
-from emogram.export import quantised
+from emogram.export import quantised, session_of
 from emogram.features import model_inputs
 from emogram.files import write_json, writing
 from emogram.litert import Interpreter, litert, require_litert, with_metadata
@@ -250,11 +250,7 @@ def _batch_of_one(waveform: Waveform, config: SpectrogramConfig) -> dict[str, Fl
 
 
 def _onnx_answer(content: bytes, target: str) -> Answer:
-    from emogram.runtime import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = session_of(content)
 
     def answer(waveform: Waveform, inputs: Mapping[str, FloatArray]) -> FloatArray:
         feed = {WAVEFORM: waveform} if target == "onnx-waveform" else dict(inputs)

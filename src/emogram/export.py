@@ -50,7 +50,7 @@ def export_onnx(network: keras.Model, path: Path, *, samples: Iterable[Inputs]) 
         ModelError: The exported model differs; nothing is written then.
         OutputError: The file cannot be written.
     """
-    content = as_onnx(network)
+    content = with_embedding(as_onnx(network))
     difference = greatest_difference(network, content, samples)
     if not difference <= MAX_DIFFERENCE:
         raise ModelError(
@@ -64,8 +64,8 @@ def export_onnx(network: keras.Model, path: Path, *, samples: Iterable[Inputs]) 
 
 
 def as_onnx(network: keras.Model) -> bytes:
-    """Return what `export_onnx` writes of a network, unchecked."""
-    return with_embedding(tidied(_named_outputs(_exported(network), names=output_names(network))))
+    """Return the ONNX bytes of a network, unchecked; its outputs have the names of the layers that make them."""
+    return tidied(_named_outputs(_exported(network), names=output_names(network)))
 
 
 def session_of(content: bytes) -> onnxruntime.InferenceSession:

@@ -301,13 +301,12 @@ def _shares(network: keras.Model, samples: Sequence[Sample], progress: Progress)
 
     By ONNX Runtime, which counts several times as fast as Keras on PyTorch, and by which models answer later.
     """
-    session = session_of(as_onnx(network))
-    n_kernels = network.get_layer(ROCKET_SHARES).output.shape[-1]
-    shares = np.empty((len(samples), n_kernels), np.float32)
+    layer = network.get_layer(ROCKET_SHARES)
+    session = session_of(as_onnx(keras.Model(network.inputs[0], layer.output)))
+    shares = np.empty((len(samples), layer.output.shape[-1]), np.float32)
     with progress.task("counting", len(samples)) as task:
         for batch, places in _batches(samples):
-            (embedding,) = session.run(["embedding"], {"spectrogram": batch})
-            shares[places] = embedding[:, -n_kernels:]
+            (shares[places],) = session.run(None, {"spectrogram": batch})
             task.advance(len(places))
     return shares
 
