@@ -11,11 +11,13 @@ from emogram.classifier import Classifier
 from emogram.config import NetworkConfig, SpectrogramConfig
 from emogram.dataset import load_dataset
 from emogram.errors import SettingsError
+from emogram.export import MAX_EMBEDDING
 from emogram.network import (
     CLASSES,
     ROCKET_BANDS,
     ROCKET_DILATIONS,
     ROCKET_FLOOR,
+    ROCKET_LOUD,
     ROCKET_SHARES,
     InputShapes,
     build_network,
@@ -47,24 +49,20 @@ def melodious(voices_corpus):
     return load_dataset(voices_corpus, SpectrogramConfig(periodicity_bands=16), workers=1)
 
 
-def rocket(dataset, *, width=0.04, max_dilation=14):
+def rocket(dataset, *, kernel_bands=16, max_dilation=14):
     settings = dataset.spectrogram
     shapes = InputShapes(settings.input_shape(), n_periodicity=settings.periodicity_bands)
-    return build_network(
-        shapes, len(dataset.labels), NetworkConfig(network="rocket", width=width, max_dilation=max_dilation)
-    )
+    config = NetworkConfig(network="rocket", kernel_bands=kernel_bands, max_dilation=max_dilation)
+    return build_network(shapes, len(dataset.labels), config)
 
 
-def solved(
-    dataset, indices=None, *, seed=0, width=0.04, max_dilation=14, degraded_share=0.0, weights=None, progress=None
-):
-    network = rocket(dataset, width=width, max_dilation=max_dilation)
+def solved(dataset, indices=None, *, seed=0, kernel_bands=16, max_dilation=14, weights=None, progress=None):
+    network = rocket(dataset, kernel_bands=kernel_bands, max_dilation=max_dilation)
     solution = solve(
         network,
         dataset,
         np.arange(len(dataset)) if indices is None else indices,
         weights=np.ones(len(dataset)) if weights is None else weights,
-        degraded_share=degraded_share,
         seed=seed,
         progress=progress or Progress(),
     )
@@ -82,10 +80,20 @@ def answers(network, dataset):
 # ---------------------------------------------------------------- what is counted
 
 
+def moments_by_hand(loudest):
+    """How much each moment counts, one after the other: where it sounds, and where it is loud, early and late."""
+    sounding = np.asarray([1.0 if value > ROCKET_FLOOR else 0.0 for value in loudest])
+    loud = np.asarray([max(0.0, value - max(loudest) + ROCKET_LOUD) for value in loudest]) * sounding
+    until = [loud[: moment + 1].sum() / loud.sum() for moment in range(len(loud))]
+    early = np.asarray([value * (1 - share) for value, share in zip(loud, until, strict=True)])
+    late = np.asarray([value * share for value, share in zip(loud, until, strict=True)])
+    return np.stack([one / one.sum() for one in (sounding, early, late)], axis=1)
+
+
 def shares_by_hand(network, spectrogram):
-    """Each kernel at each moment, one after the other."""
+    """Each kernel at each moment, one after the other, with how much the moments count, shape (n_kernels, 3)."""
     values = spectrogram[:, :, 0].astype(np.float64)
-    sounding = values[:, :64].max(axis=1) > ROCKET_FLOOR
+    moments = moments_by_hand(values[:, :64].max(axis=1))
     (joined,) = network.get_layer(ROCKET_BANDS).get_weights()
     channels = values @ joined
     found = []
@@ -103,17 +111,49 @@ def shares_by_hand(network, spectrogram):
                     for moment in range(len(values))
                 ]
                 ways = (np.asarray(sums) - thresholds[place]) / np.sqrt(variances[place]) + 0.5
-                found.append(np.clip(ways, 0, 1)[sounding].mean())
+                found.append(np.clip(ways, 0, 1) @ moments)
     return np.asarray(found)
 
 
 def test_a_share_is_how_much_of_the_sounding_time_a_kernel_is_above_its_threshold(melodious):
-    network, _ = solved(melodious, width=0.02)
+    network, _ = solved(melodious, kernel_bands=8)
     for clip in (3, 17):
         inputs = melodious.inputs([clip])["spectrogram"]
         expected = shares_by_hand(network, inputs[0])
-        np.testing.assert_allclose(part(network, ROCKET_SHARES, inputs)[0], expected, atol=2e-5)
-        assert 0.05 < expected.mean() < 0.95
+        np.testing.assert_allclose(part(network, ROCKET_SHARES, inputs)[0], expected.reshape(-1), atol=2e-5)
+        assert (expected.mean(axis=0) > 0.05).all() and (expected.mean(axis=0) < 0.95).all()
+        assert np.abs(np.diff(expected, axis=1)).mean(axis=0).min() > 0.01  # three ways, and not one
+
+
+def test_without_their_course_loud_moments_count_once(melodious):
+    inputs = melodious.inputs([9])["spectrogram"]
+    shapes = InputShapes(melodious.spectrogram.input_shape(), n_periodicity=16)
+    found = {}
+    for course in (True, False):
+        network = build_network(shapes, 4, NetworkConfig(network="rocket", kernel_bands=8, kernel_course=course))
+        for layer in network.layers:
+            if layer.name.startswith(("bands", "kernels_")):
+                layer.set_weights([np.random.default_rng(8).normal(size=layer.get_weights()[0].shape)])
+        found[course] = part(network, ROCKET_SHARES, inputs)[0]
+    early_and_late, once = found[True].reshape(-1, 3), found[False].reshape(-1, 2)
+    np.testing.assert_allclose(early_and_late[:, 0], once[:, 0], atol=1e-5)
+    assert np.abs(once[:, 0] - once[:, 1]).max() > 0.01
+    lower, upper = np.sort(early_and_late[:, 1:], axis=1).T
+    assert ((lower - 1e-5 <= once[:, 1]) & (once[:, 1] <= upper + 1e-5)).all()  # a mean of both
+
+
+def test_of_the_first_half_of_a_clip_early_shares_tell_and_of_the_second_late_ones(melodious):
+    """Two sounds after one another, and the other way round: what was early is late."""
+    network, _ = solved(melodious, kernel_bands=8)
+    one, other = (melodious.inputs([clip])["spectrogram"][:, :96] for clip in (3, 17))
+    there, back = (
+        part(network, ROCKET_SHARES, np.concatenate(pair, axis=1))[0].reshape(-1, 3)
+        for pair in ((one, other), (other, one))
+    )
+    before, after = (part(network, ROCKET_SHARES, clip)[0].reshape(-1, 3) for clip in (one, other))
+    course = after[:, 0] - before[:, 0]
+    assert np.corrcoef(there[:, 2] - there[:, 1], course)[0, 1] > 0.5
+    assert np.corrcoef(back[:, 2] - back[:, 1], course)[0, 1] < -0.5
 
 
 def test_kernels_are_of_two_values_that_sum_to_0_and_a_quarter_of_the_first_looks_at_one_moment(melodious):
@@ -136,12 +176,12 @@ def test_kernels_are_no_longer_than_asked_and_those_that_are_left_stay_as_they_w
     whole, _ = solved(melodious)
     for layer in found:
         np.testing.assert_array_equal(layer.get_weights()[0], whole.get_layer(layer.name).get_weights()[0])
-    assert part(network, ROCKET_SHARES, melodious.inputs([1])["spectrogram"]).shape == (1, 128 * len(expected))
+    assert part(network, ROCKET_SHARES, melodious.inputs([1])["spectrogram"]).shape == (1, 3 * 128 * len(expected))
     assert 0 < solution.nll < np.log(4)
 
 
 def test_sums_of_bands_are_of_sound_or_of_periodicity_and_of_neighbours(melodious):
-    network, _ = solved(melodious, width=1.0)
+    network, _ = solved(melodious, kernel_bands=384)
     (joined,) = network.get_layer(ROCKET_BANDS).get_weights()
     of_sound = np.abs(joined[:64]).sum(axis=0) > 0
     assert of_sound.sum() == 240 and (of_sound != (np.abs(joined[64:]).sum(axis=0) > 0)).all()
@@ -162,7 +202,7 @@ def test_silence_around_a_clip_changes_nothing(melodious):
 def test_thresholds_lie_among_what_the_clips_come_to(melodious):
     network, _ = solved(melodious)
     shares = np.concatenate([part(network, ROCKET_SHARES, melodious.inputs([n])["spectrogram"]) for n in range(32)])
-    assert ((shares >= 0) & (shares <= 1)).all()
+    assert shares.min() >= 0 and shares.max() <= 1 + 1e-5  # moments count 1 together, to the last digits
     assert (shares.std(axis=0) > 1e-3).mean() > 0.95
     assert 0.3 < np.median(shares) < 0.7
 
@@ -284,20 +324,26 @@ def test_degraded_copies_count_as_one_clip_together_and_as_many_as_there_is_room
         for n, sample in enumerate(melodious.samples)
     )
     copied = dataclasses.replace(melodious, samples=samples)
-    rng = np.random.default_rng(0)
-    rows = random_kernels._rows(copied, np.arange(32), np.full(32, 2.0), 0.4, rng)
-    totals = np.zeros(32)
-    for row in rows:
-        totals[row.owner] += row.counts
-    assert len(rows) == 32 + 2 * 16
-    np.testing.assert_allclose(totals, 2.0)
-    assert [row.counts for row in rows[:4]] == pytest.approx([2.0, 1.2, 0.4, 0.4])
-    monkeypatch.setattr(random_kernels, "MAX_ROWS_WITH_COPIES", 70)  # room for one copy each
-    assert [row.counts for row in random_kernels._rows(copied, np.arange(32), np.full(32, 2.0), 0.4, rng)[:3]] == (
-        pytest.approx([2.0, 1.2, 0.8])
-    )
-    monkeypatch.setattr(random_kernels, "MAX_ROWS_WITH_COPIES", 63)
-    assert len(random_kernels._rows(copied, np.arange(32), np.full(32, 2.0), 0.4, rng)) == 32
+    weights = np.full(32, 2.0)
+    weights[5] = 0.0
+
+    def rows_of(room):
+        monkeypatch.setattr(random_kernels, "MAX_ROWS", room)
+        rows = random_kernels._rows(copied, np.arange(32), weights, np.random.default_rng(0))
+        totals = np.zeros(32)
+        for row in rows:
+            totals[row.owner] += row.counts
+        return rows, totals
+
+    rows, totals = rows_of(100)
+    assert len(rows) == 31 + 2 * 15
+    np.testing.assert_allclose(totals, weights)
+    assert [row.counts for row in rows[:4]] == pytest.approx([2.0, 2 / 3, 2 / 3, 2 / 3])
+    rows, totals = rows_of(40)  # room for nine copies, and those of any clips
+    assert len(rows) == 40 and len({row.owner for row in rows if row.counts < 2.0}) > 4
+    np.testing.assert_allclose(totals, weights)
+    rows, totals = rows_of(20)  # clips come first
+    assert [row.counts for row in rows] == [2.0] * 20 and totals.max() == 2.0
 
 
 def test_of_more_clips_than_can_be_solved_some_are_drawn(melodious, monkeypatch):
@@ -305,7 +351,7 @@ def test_of_more_clips_than_can_be_solved_some_are_drawn(melodious, monkeypatch)
     heard = Heard()
     solved(melodious, progress=heard)
     (line,) = heard.lines
-    assert line.startswith("solved 10 clips by 640 kernels: with each speaker left out, loss ")
+    assert line.startswith("solved 10 clips by 1920 kernels: with each speaker left out, loss ")
 
 
 # ---------------------------------------------------------------- as a training
@@ -335,7 +381,7 @@ def test_it_trains_in_one_epoch_and_its_bundle_says_what_keras_says(
 
 def test_beside_a_network_the_answer_is_the_geometric_mean_of_both(voices_corpus, settings_of, tmp_path, without_plots):
     """As the network alone, as the kernels alone, and both in one file: by three trainings."""
-    said = {}
+    said, embeddings = {}, {}
     for name, network in {
         "alone": {},
         "kernels": {"network": "rocket"},
@@ -349,9 +395,13 @@ def test_beside_a_network_the_answer_is_the_geometric_mean_of_both(voices_corpus
         model = Classifier.load(tmp_path / name)
         dataset = load_dataset(voices_corpus, config.spectrogram, workers=1)
         said[name] = np.concatenate([model.raw_probabilities(dataset.inputs([n])) for n in range(8, 32, 3)])
+        embeddings[name] = np.concatenate([model.embeddings(dataset.inputs([n])) for n in range(8, 32, 3)])
     mean = np.sqrt(said["alone"] * said["kernels"])
     np.testing.assert_allclose(said["both"], mean / mean.sum(axis=1, keepdims=True), atol=2e-4)
     assert np.abs(said["both"] - said["alone"]).max() > 0.01
+    np.testing.assert_allclose(embeddings["both"], embeddings["alone"], atol=2e-4)  # without the shares
+    assert embeddings["kernels"].shape[1] <= MAX_EMBEDDING
+    assert 0.01 < embeddings["kernels"].std(axis=0).mean() < 0.5
     assert len(read_history(tmp_path / "both" / "history.csv")["epoch"]) == 2
 
 
@@ -389,5 +439,5 @@ def test_dimensions_are_refused():
 
 
 def test_nothing_of_it_learns_step_by_step():
-    network = build_network(InputShapes((None, 64, 1)), 4, NetworkConfig(network="rocket", width=0.04))
+    network = build_network(InputShapes((None, 64, 1)), 4, NetworkConfig(network="rocket", kernel_bands=16))
     assert not network.trainable_weights and network.get_layer(CLASSES).units == 4

@@ -31,6 +31,7 @@ CLASSES_ONLY_VERSION = 1
 
 KERAS_FILE = "best.keras"
 ONNX_FILE = "model.onnx"
+EMBEDDING = "embedding"  # name of its last output
 INFO_FILE = "model.json"
 CARD_FILE = "README.md"
 CLIPS_FILE = "training_clips.txt"

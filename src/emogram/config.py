@@ -248,7 +248,12 @@ class AugmentConfig(Settings):
     degraded_copies: int = Field(
         0, ge=0, le=100, description="Copies of each clip in noise, babble, rooms, on the telephone, coded or sped up."
     )
-    degraded_share: float = Field(0.5, ge=0.0, le=1.0, description="How often such a copy takes the clip's place.")
+    degraded_share: float = Field(
+        0.5,
+        ge=0.0,
+        le=1.0,
+        description="How often such a copy takes the clip's place; random kernels are solved on both alike.",
+    )
     hard_classes: tuple[str, ...] = Field(
         (), description="Classes with stronger augmentation; 'auto' takes those below the mean recall on validation."
     )
@@ -272,12 +277,23 @@ class NetworkConfig(Settings):
     random_kernels: bool = Field(
         False, description="Once trained, put the random kernels of network 'rocket' beside it, and answer with both."
     )
+    kernel_bands: int = Field(
+        384,
+        ge=8,
+        le=4096,
+        description="Sums of neighbouring bands that random kernels look at, eight kernels each at each dilation.",
+    )
     max_dilation: int = Field(
         4,
         ge=1,
         le=14,
         description="Longest dilation of random kernels in frames, of 1, 2, 4, 8, 14; short ones carry over to other "
         "languages.",
+    )
+    kernel_course: bool = Field(
+        True,
+        description="Keep what random kernels say of early loud moments apart from that of late ones; off carries over "
+        "better to other languages.",
     )
 
 

@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from emogram.bundle import EMBEDDING
 from emogram.errors import ModelError
 from emogram.files import writing
 from emogram.parallel import child_environment
 
 if TYPE_CHECKING:
     import keras
+    import onnx
 
     from emogram.runtime import onnxruntime
 
 MAX_DIFFERENCE = 1e-4  # of any probability or dimension from 0 to 1, between Keras and ONNX Runtime
+MAX_EMBEDDING = 1024  # values of an embedding, of which some hundreds are kept with a model
 OPSET = 17
 EXPORTS = "torch"  # the back end that writes ONNX
 
@@ -150,26 +153,51 @@ def quantised(content: bytes, *, samples: Iterable[Inputs]) -> bytes:
 def with_embedding(content: bytes) -> bytes:
     """Return ONNX bytes with a last output "embedding": what goes into the last matrix product, shape (n, n_values).
 
+    Of random kernels that would be tens of thousands of values, all much alike: beside a trained network its own values
+    are taken, and of kernels alone at most `MAX_EMBEDDING`, in even steps.
+
     Raises:
         ModelError: The first output does not come from a matrix product.
     """
     import onnx
 
-    model = onnx.load_from_string(content)
+    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(content))
+    widths = {
+        value.name: value.type.tensor_type.shape.dim[-1].dim_value
+        for value in model.graph.value_info
+        if value.type.tensor_type.shape.dim
+    }
     makers = {name: node for node in model.graph.node for name in node.output}
     node = makers.get(model.graph.output[0].name)
     while node is not None and node.op_type not in ("MatMul", "Gemm"):
         node = makers.get(node.input[0])
     if node is None:
         raise ModelError("the network does not end in a dense layer; please report this with the network's settings")
-    old = node.input[0]
-    for other in model.graph.node:
-        other.input[:] = ["embedding" if name == old else name for name in other.input]
-        other.output[:] = ["embedding" if name == old else name for name in other.output]
+    taken = node.input[0]
+    while widths.get(taken, 0) > MAX_EMBEDDING and makers[taken].op_type == "Concat":
+        taken = makers[taken].input[0]
+    if (width := widths.get(taken, 0)) > MAX_EMBEDDING:
+        _append_steps(model, taken, -(-width // MAX_EMBEDDING))
+    else:
+        for other in model.graph.node:
+            other.input[:] = [EMBEDDING if name == taken else name for name in other.input]
+            other.output[:] = [EMBEDDING if name == taken else name for name in other.output]
+    del model.graph.value_info[:]
     shape = ("n_clips", "n_values")
-    model.graph.output.append(onnx.helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, shape))
+    model.graph.output.append(onnx.helper.make_tensor_value_info(EMBEDDING, onnx.TensorProto.FLOAT, shape))
     serialised: Any = model.SerializeToString()
     return bytes(serialised)
+
+
+def _append_steps(model: onnx.ModelProto, name: str, step: int) -> None:
+    """Append a node that takes every value of some number, from the first."""
+    import onnx
+
+    bounds = {"start": 0, "end": np.iinfo(np.int64).max, "axis": 1, "step": step}
+    for what, value in bounds.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([value], np.int64), f"{EMBEDDING}_{what}"))
+    inputs = [name, *(f"{EMBEDDING}_{what}" for what in bounds)]
+    model.graph.node.append(onnx.helper.make_node("Slice", inputs, [EMBEDDING]))
 
 
 def run_network(network: keras.Model, inputs: Inputs) -> npt.NDArray[np.float32]:

@@ -24,8 +24,10 @@ Tensor = Any  # a symbolic Keras tensor; Keras ships no types
 CLASSES, DIMENSIONS = "probabilities", "dimensions"
 """The layers that answer, and the outputs of a model's ONNX file, in this order."""
 
-ROCKET_CHANNELS, ROCKET_KERNELS, ROCKET_LENGTH, ROCKET_DILATIONS = 384, 8, 9, (1, 2, 4, 8, 14)
+ROCKET_KERNELS, ROCKET_LENGTH, ROCKET_DILATIONS = 8, 9, (1, 2, 4, 8, 14)
 ROCKET_FLOOR = 0.05  # of the range: moments whose loudest band is below have no sound
+ROCKET_LOUD = 0.5  # of the range: moments within so much of the loudest count as loud, those near it the more
+MIN_COUNT = 1e-6  # where nothing sounds
 ROCKET_BANDS, ROCKET_CONVOLUTION, ROCKET_THRESHOLDS, ROCKET_SHARES = "bands", "kernels", "thresholds", "shares"
 
 MIN_BASELINE_SIZE = 22  # three times a convolution without padding and pooling leave one of it
@@ -171,12 +173,11 @@ def with_kernels(network: keras.Model, n_periodicity: int, config: NetworkConfig
 
 
 def _kernel_shares(spectrogram: Tensor, n_periodicity: int, config: NetworkConfig) -> Tensor:
-    """Return in which share of the time each of thousands of random kernels is above its threshold.
+    """Return in which share of the time each of thousands of random kernels is above its threshold, see `_moments`.
 
-    Bands are joined to `ROCKET_CHANNELS` sums of neighbours, each of which passes `ROCKET_KERNELS` short kernels at
+    Bands are joined to `config.kernel_bands` sums of neighbours, each of which passes `ROCKET_KERNELS` short kernels at
     each of `ROCKET_DILATIONS` up to `config.max_dilation`. It does not count how far a kernel is above its threshold,
-    so that no single moment can outweigh the rest; moments without sound do not count. Nothing here learns step by
-    step.
+    so that no single moment can outweigh the rest. Nothing here learns step by step.
     """
     _, n_times, n_bands, n_colours = spectrogram.shape
     x = spectrogram
@@ -185,11 +186,9 @@ def _kernel_shares(spectrogram: Tensor, n_periodicity: int, config: NetworkConfi
         n_bands = n_times
     # Time lies along the width, where ONNX Runtime takes a quarter of the time that it takes along the height.
     x = layers.Reshape((1, -1, n_bands * n_colours))(x)
-    sound = x[..., : n_bands * n_colours - n_periodicity]
-    sounding = ops.sign(layers.ReLU()(ops.max(sound, axis=-1, keepdims=True) - ROCKET_FLOOR))
-    n_channels = max(8, round(ROCKET_CHANNELS * config.width / 8) * 8)
-    x = layers.Dense(n_channels, use_bias=False, trainable=False, name=ROCKET_BANDS)(x)
-    n_sounding = ops.maximum(ops.sum(sounding, axis=(1, 2)), 1.0)
+    loudest = ops.max(x[..., : n_bands * n_colours - n_periodicity], axis=-1, keepdims=True)
+    moments = layers.Concatenate()(_moments(loudest, course=config.kernel_course))
+    x = layers.Dense(config.kernel_bands, use_bias=False, trainable=False, name=ROCKET_BANDS)(x)
     shares = []
     for dilation in (one for one in ROCKET_DILATIONS if one <= config.max_dilation):
         y = layers.DepthwiseConv2D(
@@ -204,8 +203,31 @@ def _kernel_shares(spectrogram: Tensor, n_periodicity: int, config: NetworkConfi
         y = layers.BatchNormalization(epsilon=1e-12, trainable=False, name=f"{ROCKET_THRESHOLDS}_{dilation}")(y)
         # From below its threshold to above it in a straight line, lest the last digit of a sum decide.
         above = ops.transpose(layers.ReLU(max_value=1.0)(y), (0, 1, 3, 2))
-        shares.append(layers.Flatten()(ops.matmul(above, sounding)) / n_sounding)
+        shares.append(layers.Flatten()(ops.matmul(above, moments)))
     return layers.Concatenate(name=ROCKET_SHARES)(shares)
+
+
+def _moments(loudest: Tensor, *, course: bool) -> list[Tensor]:
+    """Return how much each moment counts, in two or three ways, each of shape (n, 1, n_moments, 1) and of sum 1.
+
+    All that sound count alike, and those that are loud by how loud they are: other voices and noise are heard between
+    the loud moments of who is nearest.
+
+    Args:
+        loudest: The loudest band of each moment, shape (n, 1, n_moments, 1).
+        course: Loud moments count twice: the more the earlier they are, and the more the later.
+    """
+    sounding = ops.sign(layers.ReLU()(loudest - ROCKET_FLOOR))
+    peak = ops.max(loudest, axis=2, keepdims=True)
+    loud = _shares_of_sum(sounding * layers.ReLU()(loudest - peak + ROCKET_LOUD))
+    if not course:
+        return [_shares_of_sum(sounding), loud]
+    until = ops.cumsum(loud, axis=2)
+    return [_shares_of_sum(sounding), _shares_of_sum(loud * (1.0 - until)), _shares_of_sum(loud * until)]
+
+
+def _shares_of_sum(x: Tensor) -> Tensor:
+    return x / ops.maximum(ops.sum(x, axis=2, keepdims=True), MIN_COUNT)
 
 
 def _solved_answer(x: Tensor, n_labels: int) -> Tensor:

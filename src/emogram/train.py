@@ -328,7 +328,6 @@ def fit(
             dataset,
             split.train,
             weights=clip_weights(dataset, split.train, settings),
-            degraded_share=config.augment.degraded_share,
             seed=settings.seed,
             progress=progress,
         )
