@@ -109,6 +109,7 @@ def examples() -> list[tuple[str, str, object]]:
         "split": ("random", "random"),
         "judge_on": ("validation", "validation"),
         "network": ("baseline", "baseline"),
+        "kernel_left_out": ("corpora", "corpora"),
         "protocol": ("random80", "random80"),
         "win_length": ("256", 256),
         "periodicity_bands": ("48", 48),

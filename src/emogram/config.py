@@ -290,6 +290,10 @@ class NetworkConfig(Settings):
         description="Longest dilation of random kernels in frames, of 1, 2, 4, 8, 14; short ones carry over to other "
         "languages.",
     )
+    kernel_left_out: Literal["speakers", "corpora"] = Field(
+        "speakers",
+        description="Hold random kernels back as suits speakers that are left out of training, or whole corpora.",
+    )
     kernel_course: bool = Field(
         True,
         description="Keep what random kernels say of early loud moments apart from that of late ones; off carries over "

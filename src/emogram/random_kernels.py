@@ -8,9 +8,9 @@ There a series has one channel or any mixture of some; here neighbouring bands a
 have an order.
 
 Nothing is chosen on validation clips: how strong the penalty is, and how sure the answers are, is what suits best the
-speakers of the training clips, each left out in turn. Leaving out a speaker needs no new solution, since of ridge
-regression the answers without some rows follow from those with them (as of leave-one-out, R. D. Cook and S. Weisberg,
-"Residuals and Influence in Regression", 1982, section 2.2).
+speakers of the training clips, each left out in turn, or their corpora. Leaving some out needs no new solution, since
+of ridge regression the answers without some rows follow from those with them (as of leave-one-out, R. D. Cook and
+S. Weisberg, "Residuals and Influence in Regression", 1982, section 2.2).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,7 @@ from emogram.records import speakers_of
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
+LeftOut = Literal["speakers", "corpora"]
 
 N_COPIES = 3  # of each clip; six tell no more
 MAX_ROWS = 8192  # the system has as many unknowns, takes their square in memory and their cube in time
@@ -96,6 +97,7 @@ def solve(
     *,
     weights: npt.ArrayLike,
     seed: int,
+    left_out: LeftOut = "speakers",
     progress: Progress = SILENT,
 ) -> Solution:
     """Draw the kernels of a network `rocket` and find its answer.
@@ -106,10 +108,11 @@ def solve(
         indices: Those that train, of labels of the dataset.
         weights: How much each clip of the dataset counts, with its degraded copies, as `balance.clip_weights` gives it.
         seed: Of all that is drawn.
+        left_out: What is left out in turn, to choose how strongly the answer is held back.
         progress: Is told what was chosen.
 
     Raises:
-        SettingsError: There is no clip of a label that counts.
+        SettingsError: There is no clip of a label that counts, or corpora are to be left out and there is one.
     """
     rng = np.random.default_rng(seed)
     rows = _rows(dataset, indices, np.asarray(weights, np.float64), rng)
@@ -126,13 +129,17 @@ def solve(
     n_labels = len(dataset.labels)
     wanted = np.eye(n_labels)[targets] - 1.0 / n_labels
     solution, answer = ridge(
-        shares, wanted, targets, counts=np.asarray([row.counts for row in rows]), groups=_groups(dataset, owners)
+        shares,
+        wanted,
+        targets,
+        counts=np.asarray([row.counts for row in rows]),
+        groups=_groups(dataset, owners, left_out),
     )
     kernel = solution.sharpness * (shares.T @ answer.astype(np.float32)) / shares.shape[1] / deviation[:, np.newaxis]
     bias = solution.sharpness * _INTERCEPT * answer.sum(axis=0) - mean @ kernel
     _answer_with(network.get_layer(CLASSES), kernel, bias)
     progress.say(
-        f"solved {len(samples)} clips by {shares.shape[1]} kernels: with each speaker left out, loss "
+        f"solved {len(samples)} clips by {shares.shape[1]} kernels: with {left_out} left out, loss "
         f"{solution.nll:.3f}, accuracy {solution.accuracy:.1%} (penalty {solution.penalty:g}, sharpness "
         f"{solution.sharpness:g})"
     )
@@ -248,12 +255,16 @@ def _rows(dataset: Dataset, indices: Indices, weights: DoubleArray, rng: np.rand
     ]
 
 
-def _groups(dataset: Dataset, owners: Indices) -> list[str]:
-    """Return who speaks in each row; where that is unknown, each clip with its copies is a group."""
-    speakers = speakers_of([dataset.clips[index] for index in owners.tolist()])
+def _groups(dataset: Dataset, owners: Indices, left_out: LeftOut) -> list[str]:
+    """Return what is left out with each row: its speaker, where that is unknown the clip; or its corpus."""
+    clips = [dataset.clips[index] for index in owners.tolist()]
+    if left_out == "corpora":
+        if len({clip.corpus for clip in clips}) < 2:
+            raise SettingsError("one corpus trains, and none can be left out; say kernel_left_out = speakers")
+        return [str(clip.corpus) for clip in clips]
     return [
         f"clip {index}" if speaker is None else f"speaker {speaker}"
-        for index, speaker in zip(owners.tolist(), speakers, strict=True)
+        for index, speaker in zip(owners.tolist(), speakers_of(clips), strict=True)
     ]
 
 

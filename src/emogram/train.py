@@ -329,6 +329,7 @@ def fit(
             split.train,
             weights=clip_weights(dataset, split.train, settings),
             seed=settings.seed,
+            left_out=config.network.kernel_left_out,
             progress=progress,
         )
 
