@@ -12,6 +12,7 @@ from emogram.config import NetworkConfig, SpectrogramConfig
 from emogram.dataset import load_dataset
 from emogram.errors import SettingsError
 from emogram.export import MAX_EMBEDDING
+from emogram.finetune import only_speakers
 from emogram.network import (
     CLASSES,
     ROCKET_BANDS,
@@ -429,6 +430,41 @@ def test_beside_a_network_the_answer_is_the_geometric_mean_of_both(voices_corpus
     assert len(read_history(tmp_path / "both" / "history.csv")["epoch"]) == 2
 
 
+def test_training_goes_on_from_a_network_beside_kernels_and_leaves_the_kernels_alone(
+    voices_corpus, settings_of, tmp_path, without_plots
+):
+    """The trunk and the answer learn; what kernels count stays to the bit, and nothing is solved anew."""
+    sections = {
+        "network": {"random_kernels": True, "kernel_bands": 16},
+        "spectrogram": {"periodicity_bands": 16},
+        "split": {"validation_speakers": [], "test_speakers": [], "validation_share": 0.5, "test_share": 0.0},
+    }
+    others = only_speakers(voices_corpus, ["synthetic01", "synthetic02"])
+    train(others, settings_of(**sections, train={"epochs": 2}), tmp_path / "first", workers=1)
+    heard = Heard()
+    config = settings_of(**sections, train={"epochs": 2, "init": tmp_path / "first", "learning_rate": 0.01})
+    corpus = only_speakers(voices_corpus, ["synthetic03", "synthetic04"])
+    train(corpus, config, tmp_path / "on", workers=1, progress=heard)
+    assert not any("solved" in line for line in heard.lines)
+    old, new = (keras.saving.load_model(tmp_path / name / "model" / "best.keras") for name in ("first", "on"))
+    kept = 0
+    pairs = [[layer for layer in network.layers if layer.weights] for network in (old, new)]
+    for layer, after in zip(*pairs, strict=True):
+        same = [(one == other).all() for one, other in zip(layer.get_weights(), after.get_weights(), strict=True)]
+        if layer.name.startswith(("bands", "kernels_", "thresholds_")):
+            assert all(same) and layer.name == after.name
+            kept += 1
+        elif isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+            assert not same[0]
+    assert kept == 1 + 2 * 3
+    model, dataset = Classifier.load(tmp_path / "on"), load_dataset(voices_corpus, config.spectrogram, workers=1)
+    for index in (1, 30):
+        inputs = dataset.inputs([index])
+        np.testing.assert_allclose(
+            model.raw_probabilities(inputs), new.predict_on_batch(inputs["spectrogram"]), atol=1e-4
+        )
+
+
 def test_a_training_beside_kernels_that_was_interrupted_goes_on_to_the_same_model(
     voices_corpus, settings_of, tmp_path, without_plots
 ):
@@ -445,9 +481,9 @@ def test_a_training_beside_kernels_that_was_interrupted_goes_on_to_the_same_mode
     ("sections", "told"),
     [
         ({"network": {"network": "rocket"}, "train": {"also_labels": "own"}}, "learn no labels apart"),
-        ({"network": {"network": "rocket"}, "train": {"init": "run"}}, "start from no model"),
+        ({"network": {"network": "rocket"}, "train": {"init": "run"}}, "starts from no model"),
         ({"network": {"network": "rocket"}, "train": {"teachers": ["run"]}}, "has no teachers"),
-        ({"network": {"random_kernels": True}, "train": {"init": "run"}}, "start from no model"),
+        ({"network": {"random_kernels": True}, "train": {"also_labels": "own"}}, "learn no labels apart"),
         ({"network": {"random_kernels": True}, "train": {"targets": "both"}}, "tell labels"),
         ({"network": {"network": "baseline-features", "random_kernels": True}}, "take no utterance features"),
     ],

@@ -23,6 +23,10 @@ LABELS = ("angry", "calm", "happy")
 KINDS = {
     "log-mels": {},
     "melody": {"spectrogram": {"periodicity_bands": 16}},
+    "kernels": {
+        "spectrogram": {"periodicity_bands": 16},
+        "network": {"random_kernels": True, "kernel_bands": 16, "max_dilation": 2},
+    },
     "pictures": {"spectrogram": {"kind": "picture", "picture_size": 32}},
     "baseline": {"network": {"network": "baseline"}, "spectrogram": {"picture_size": 32}},
 }
@@ -37,7 +41,7 @@ def bundle_of(tmp_path):
         config = run_config({**sections, "network": {**width, **sections.get("network", {})}})
         shapes = input_shapes(config.spectrogram)
         keras.utils.set_random_seed(3)
-        network = build_network(shapes, len(LABELS), config.network)
+        network = build_network(shapes, len(LABELS), config.network, beside_kernels=config.network.random_kernels)
         rng = np.random.default_rng(3)
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):

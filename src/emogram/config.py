@@ -275,7 +275,9 @@ class NetworkConfig(Settings):
     block_dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout of whole channels inside the blocks.")
     l2: float = Field(0.0, ge=0.0, le=1.0, description="L2 penalty on the weights of convolutions and dense layers.")
     random_kernels: bool = Field(
-        False, description="Once trained, put the random kernels of network 'rocket' beside it, and answer with both."
+        False,
+        description="Once trained, put the random kernels of network 'rocket' beside it, and answer with both; those "
+        "of a model to start from stay as they are.",
     )
     kernel_bands: int = Field(
         384,
@@ -475,10 +477,11 @@ class RunConfig(Settings):
             raise ValueError(f"network '{name}' is solved at once and has no teachers; take network 'emonet'")
         if not self.solves:
             return self
-        if train.init or train.also_labels == "own":
+        if train.init and name in SOLVED_NETWORKS:
+            raise ValueError(f"network '{name}' is solved at once: it starts from no model and cannot be fine-tuned")
+        if train.also_labels == "own":
             raise ValueError(
-                "random kernels are solved at once: they start from no model, cannot be fine-tuned, and learn no "
-                "labels apart; leave init and also_labels out, or network 'rocket' and random_kernels"
+                "random kernels learn no labels apart; leave also_labels out, or network 'rocket' and random_kernels"
             )
         if train.targets != "classes" or self.spectrogram.utterance_features:
             raise ValueError(

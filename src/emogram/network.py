@@ -48,7 +48,14 @@ class InputShapes:
     n_periodicity: int = 0
 
 
-def build_network(shapes: InputShapes, n_labels: int, config: NetworkConfig, *, n_dimensions: int = 0) -> keras.Model:
+def build_network(
+    shapes: InputShapes,
+    n_labels: int,
+    config: NetworkConfig,
+    *,
+    n_dimensions: int = 0,
+    beside_kernels: bool = False,
+) -> keras.Model:
     """Build the network that `config.network` names, with random weights from Keras' global seed.
 
     Args:
@@ -56,6 +63,8 @@ def build_network(shapes: InputShapes, n_labels: int, config: NetworkConfig, *, 
         n_labels: Number of labels; 0 where it tells dimensions only.
         config: Which network.
         n_dimensions: Number of dimensions, each told from 0 to 1.
+        beside_kernels: With random kernels beside it from the beginning, and an answer of both that learns: where
+            training goes on from a model that has them.
 
     Raises:
         SettingsError: There is no such network, or it does not take such inputs.
@@ -69,7 +78,11 @@ def build_network(shapes: InputShapes, n_labels: int, config: NetworkConfig, *, 
         raise SettingsError(f"network '{config.network}' takes no periodicity bands; set periodicity_bands to 0")
     if shapes.n_features and not wants_features:
         raise SettingsError(f"network '{config.network}' takes no utterance features; set utterance_features to false")
-    return NETWORKS[config.network](shapes, n_labels, config, n_dimensions)
+    network = NETWORKS[config.network](shapes, n_labels, config, n_dimensions)
+    if beside_kernels:
+        network = with_kernels(network, shapes.n_periodicity, config)
+        network.get_layer(CLASSES).trainable = True
+    return network
 
 
 def emonet(shapes: InputShapes, n_labels: int, config: NetworkConfig, n_dimensions: int = 0) -> keras.Model:

@@ -56,8 +56,12 @@ def rebuild_network(bundle: Bundle) -> keras.Model:
     assert width is not None and n_channels is not None, "only the frames may be of any number"
     content = without_int8(bundle.read(ONNX_FILE), name=str(bundle.folder))
     try:
+        config = network_of(bundle)
         network = build_network(
-            InputShapes((height, width, n_channels), n_features, bands), len(info.labels), network_of(bundle)
+            InputShapes((height, width, n_channels), n_features, bands),
+            len(info.labels),
+            config,
+            beside_kernels=config.random_kernels,
         )
         _give_weights(network, list(_steps(content)))
         difference = greatest_difference(network, content, _tried(info.input_shape, n_features))
@@ -168,11 +172,15 @@ def _give_weights(network: keras.Model, steps: list[_Step]) -> None:
     left = list(steps)
     step_of: dict[str, _Step] = {}
     for layer in network.layers:
-        if isinstance(layer, layers.Conv2D | layers.Dense):
+        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense):
             shape = tuple(layer.kernel.shape)
-            step = _taken(left, lambda one, shape=shape: one.kernel.shape == shape, layer)
+            there = shape
+            if isinstance(layer, layers.DepthwiseConv2D):
+                there = (*shape[:2], 1, shape[2] * shape[3])
+            step = _taken(left, lambda one, shape=there: one.kernel.shape == shape, layer)
             step_of[layer.name] = step
-            layer.set_weights([step.kernel * step.scale, *([step.shift] if layer.use_bias else [])])
+            kernel = (step.kernel * step.scale).reshape(shape)
+            layer.set_weights([kernel, *([step.shift] if layer.use_bias else [])])
         elif isinstance(layer, layers.BatchNormalization):
             before = layer.input._keras_history.operation
             alone = getattr(before, "use_bias", True)  # else it is the bias of the layer before it

@@ -306,7 +306,14 @@ def fit(
     learnt = with_labels_apart(dataset, settings)
     heads = Heads(len(learnt.labels), len(learnt.dimensions))
     values = scales.unit(dataset).astype(np.float32) if dataset.dimensions else None
-    build = partial(build_network, shapes, config=config.network, n_dimensions=heads.n_dimensions)
+    keeps_kernels = config.network.random_kernels and lineage.start is not None
+    build = partial(
+        build_network,
+        shapes,
+        config=config.network,
+        n_dimensions=heads.n_dimensions,
+        beside_kernels=keeps_kernels,
+    )
     twin = build(n_labels=len(dataset.labels))
     if lineage.start is not None:
         stays = settings.freeze_normalization or settings.trunk_rate == 0.0
@@ -399,7 +406,7 @@ def fit(
             progress.say("stopped by Ctrl-C; the best model so far is being sealed and judged")
     if keep.best_epoch is None:
         raise DivergedError("the loss became infinite before any epoch was good; lower the learning rate and try again")
-    if config.network.random_kernels and not at_once:
+    if config.network.random_kernels and not at_once and not keeps_kernels:
         join_kernels(out / MODEL_FOLDER / KERAS_FILE, config.network, shapes.n_periodicity, solve_it)
     return record.history, interrupted
 

@@ -51,15 +51,19 @@ def grad_cam(bundle: Bundle, heard: Heard, labels: Sequence[int]) -> FloatArray:
         ModelError: The bundle holds no Keras network, or one without convolutions.
     """
     from emogram.backend import keras
+    from emogram.network import ROCKET_SHARES
 
     network = load_network(bundle)
     layer = _place_layer(network, bundle)
     answer = network.get_layer(_CLASSES)
     given = heard.inputs(heard.scaled[np.newaxis])
     seen = keras.Model(network.inputs, layer.output)
-    rest = keras.Model([layer.output, *(each for each in network.inputs if each.name != "spectrogram")], answer.input)
+    # Random kernels beside the network hear the spectrogram past the layer, and have no part in the map.
+    past = any(each.name == ROCKET_SHARES for each in network.layers)
+    beside = [each for each in network.inputs if past or each.name != "spectrogram"]
+    rest = keras.Model([layer.output, *beside], answer.input)
     activations = np.asarray(seen.predict_on_batch([given[each.name] for each in network.inputs]))
-    others = [given[each.name] for each in network.inputs if each.name != "spectrogram"]
+    others = [given[each.name] for each in beside]
 
     def logit(label: int) -> Callable[[Tensor], Tensor]:
         def of(x: Tensor) -> Tensor:
@@ -83,7 +87,10 @@ def _place_layer(network: keras.Model, bundle: Bundle) -> keras.layers.Layer:
     first = next((i for i, layer in enumerate(network.layers) if isinstance(layer, keras.layers.Conv2D)), None)
     if first is None:
         raise ModelError(f"{bundle.folder}: its network has no convolution to look into; say --method occlusion")
-    in_place = [layer for layer in network.layers[first:] if len(layer.output.shape) == 4]
+    # Those of random kernels are one row high.
+    in_place = [
+        layer for layer in network.layers[first:] if len(layer.output.shape) == 4 and layer.output.shape[1] != 1
+    ]
     wanted = min(MIN_BANDS, max(layer.output.shape[2] for layer in in_place))
     return [layer for layer in in_place if layer.output.shape[2] >= wanted][-1]
 
