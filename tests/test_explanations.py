@@ -229,6 +229,27 @@ def test_grad_cam_finds_the_same_corner(tmp_path):
     np.testing.assert_allclose(by_gradient.maps[0], -by_gradient.maps[1], atol=1e-5)
 
 
+def test_grad_cam_looks_past_random_kernels(tmp_path):
+    """Of a network beside kernels it draws what it draws of the network alone."""
+    from emogram.backend import keras
+    from emogram.config import NetworkConfig
+    from emogram.network import CLASSES, with_kernels
+
+    folder = keras_corner(tmp_path / "model")
+    info = open_bundle(folder).info
+    alone = explain(folder, loud_corner(), sample_rate=RATE, top_k=2)
+    network = keras.saving.load_model(folder / "best.keras")
+    kernel, bias = network.get_layer(CLASSES).get_weights()
+    joined = with_kernels(network, 0, NetworkConfig(kernel_bands=8, max_dilation=1))
+    shares, _ = joined.get_layer(CLASSES).get_weights()
+    shares[: len(kernel)] = kernel
+    joined.get_layer(CLASSES).set_weights([shares, bias])
+    joined.save(folder / "best.keras")
+    seal(folder, info, "A model for tests.")
+    beside = explain(folder, loud_corner(), sample_rate=RATE, top_k=2)
+    np.testing.assert_allclose(beside.maps, alone.maps, atol=1e-6)
+
+
 def test_grad_cam_turns_pictures_the_right_way_round(tmp_path):
     from emogram.explanations.gradcam import _to_frames
 

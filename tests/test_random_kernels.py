@@ -433,7 +433,7 @@ def test_beside_a_network_the_answer_is_the_geometric_mean_of_both(voices_corpus
 def test_training_goes_on_from_a_network_beside_kernels_and_leaves_the_kernels_alone(
     voices_corpus, settings_of, tmp_path, without_plots
 ):
-    """The trunk and the answer learn; what kernels count stays to the bit, and nothing is solved anew."""
+    """The network learns, with its part of the answer; what kernels count and say stays to the bit, solved once."""
     sections = {
         "network": {"random_kernels": True, "kernel_bands": 16},
         "spectrogram": {"periodicity_bands": 16},
@@ -457,6 +457,10 @@ def test_training_goes_on_from_a_network_beside_kernels_and_leaves_the_kernels_a
         elif isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
             assert not same[0]
     assert kept == 1 + 2 * 3
+    n_shares = old.get_layer(ROCKET_SHARES).output.shape[-1]
+    said, now = (network.get_layer(CLASSES).get_weights()[0] for network in (old, new))
+    np.testing.assert_array_equal(now[-n_shares:], said[-n_shares:])
+    assert (now[:-n_shares] != said[:-n_shares]).any()
     model, dataset = Classifier.load(tmp_path / "on"), load_dataset(voices_corpus, config.spectrogram, workers=1)
     for index in (1, 30):
         inputs = dataset.inputs([index])

@@ -59,7 +59,7 @@ from emogram.metrics import DimensionValues
 from emogram.network import InputShapes, adapt_features, build_network
 from emogram.optimizers import make_optimizer
 from emogram.pictures import read_picture_config
-from emogram.pretraining import leave_alone, take_over
+from emogram.pretraining import KernelsStay, leave_alone, take_over
 from emogram.progress import SILENT, Progress
 from emogram.random_kernels import Solution, join_kernels, solve
 from emogram.records import Clip, Report, speakers_of
@@ -375,6 +375,7 @@ def fit(
     record = Record(out / "history.csv", following)
     with progress.task("training", left) as task:
         callbacks = [
+            *([KernelsStay()] if keeps_kernels else []),
             Validate(
                 twin,
                 dataset,
