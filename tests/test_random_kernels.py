@@ -324,10 +324,10 @@ def test_where_corpora_are_left_out_the_answer_is_held_back_as_suits_them(melodi
     clips = tuple(dataclasses.replace(clip, corpus=f"corpus {clip.speaker[-1] in '12'}") for clip in melodious.clips)
     parted = dataclasses.replace(melodious, clips=clips)
     owners = np.arange(32)
-    groups = random_kernels._groups(parted, owners, "corpora")
+    groups = random_kernels.left_out_groups(parted, owners, "corpora")
     assert (
         set(groups) == {"corpus True", "corpus False"}
-        and len(set(random_kernels._groups(parted, owners, "speakers"))) == 4
+        and len(set(random_kernels.left_out_groups(parted, owners, "speakers"))) == 4
     )
     rows, wanted, targets, _ = invented_rows(n_groups=2, n_each=16)
     names = ["first"] * 16 + ["second"] * 16

@@ -82,6 +82,8 @@ class KernelsStay(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Put them back."""
+        if hasattr(self.model, "jax_state_sync"):  # on JAX the weights lie elsewhere during an epoch
+            self.model.jax_state_sync()
         self._kernel.assign(keras.ops.concatenate([self._kernel.value[: self._first], self._kept]))
 
 

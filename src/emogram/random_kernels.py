@@ -133,7 +133,7 @@ def solve(
         wanted,
         targets,
         counts=np.asarray([row.counts for row in rows]),
-        groups=_groups(dataset, owners, left_out),
+        groups=left_out_groups(dataset, owners, left_out),
     )
     kernel = solution.sharpness * (shares.T @ answer.astype(np.float32)) / shares.shape[1] / deviation[:, np.newaxis]
     bias = solution.sharpness * _INTERCEPT * answer.sum(axis=0) - mean @ kernel
@@ -255,8 +255,12 @@ def _rows(dataset: Dataset, indices: Indices, weights: DoubleArray, rng: np.rand
     ]
 
 
-def _groups(dataset: Dataset, owners: Indices, left_out: LeftOut) -> list[str]:
-    """Return what is left out with each row: its speaker, where that is unknown the clip; or its corpus."""
+def left_out_groups(dataset: Dataset, owners: Indices, left_out: LeftOut) -> list[str]:
+    """Return what is left out with each clip: its speaker, where that is unknown the clip alone; or its corpus.
+
+    Raises:
+        SettingsError: Corpora are to be left out and there is one.
+    """
     clips = [dataset.clips[index] for index in owners.tolist()]
     if left_out == "corpora":
         if len({clip.corpus for clip in clips}) < 2:

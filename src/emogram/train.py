@@ -61,7 +61,7 @@ from emogram.optimizers import make_optimizer
 from emogram.pictures import read_picture_config
 from emogram.pretraining import KernelsStay, leave_alone, take_over
 from emogram.progress import SILENT, Progress
-from emogram.random_kernels import Solution, join_kernels, solve
+from emogram.random_kernels import Solution, join_kernels, left_out_groups, solve
 from emogram.records import Clip, Report, speakers_of
 from emogram.resuming import Save, describe_training, fit_at_once, fit_on, refuse_another, refuse_other_settings, reopen
 from emogram.splits import Split, describe_split, make_split
@@ -307,6 +307,8 @@ def fit(
     heads = Heads(len(learnt.labels), len(learnt.dimensions))
     values = scales.unit(dataset).astype(np.float32) if dataset.dimensions else None
     keeps_kernels = config.network.random_kernels and lineage.start is not None
+    if config.solves:
+        left_out_groups(dataset, split.train, config.network.kernel_left_out)  # refused before anything is trained
     build = partial(
         build_network,
         shapes,
