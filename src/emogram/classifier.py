@@ -35,8 +35,8 @@ Probabilities = npt.NDArray[np.float64]
 # made answers worse (72 to 69 % UAR on six validation actors of RAVDESS, where five cuts gave 73 %).
 SHIFT_SPAN_FRAMES = 8
 
-# What random kernels come to of more clips at once leaves the nearest memory of a processor: sixteen windows of 2 s took
-# a fifth longer than by fours. A network without kernels takes as long either way.
+# What random kernels come to of more clips at once leaves the nearest memory of a processor: sixteen windows of 2 s
+# took a fifth longer than by fours. A network without kernels takes as long either way.
 FEW_CLIPS = 4
 
 # Single-precision softmax over a few labels sums to 1 within 1e-6; whatever is this far off is no softmax.
