@@ -185,6 +185,11 @@ def with_kernels(network: keras.Model, n_periodicity: int, config: NetworkConfig
     return keras.Model(spectrogram, _solved_answer(x, answer.units), name=network.name)
 
 
+def n_shares(network: keras.Model) -> int:
+    """Return how many shares of random kernels the answer of a network looks at, after all else; 0 without kernels."""
+    return next((layer.output.shape[-1] for layer in network.layers if layer.name == ROCKET_SHARES), 0)
+
+
 def _kernel_shares(spectrogram: Tensor, n_periodicity: int, config: NetworkConfig) -> Tensor:
     """Return in which share of the time each of thousands of random kernels is above its threshold, see `_moments`.
 

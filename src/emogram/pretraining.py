@@ -8,7 +8,7 @@ from emogram.backend import keras
 from emogram.bundle import KERAS_FILE, Bundle
 from emogram.config import TrainConfig
 from emogram.errors import ModelError
-from emogram.network import CLASSES, DIMENSIONS, ROCKET_SHARES
+from emogram.network import CLASSES, DIMENSIONS, n_shares
 from emogram.rebuilt import rebuild_network
 from emogram.saved_network import load_network
 
@@ -62,7 +62,7 @@ def _take_over_answers(
         return
     answer = network.get_layer(layer)
     new = answer.get_weights()
-    new[0][len(new[0]) - _n_shares(network) :] = 0.0  # random kernels say nothing of labels that are new
+    new[0][len(new[0]) - n_shares(network) :] = 0.0  # random kernels say nothing of labels that are new
     for mine, theirs in zip(new, trained.get_layer(layer).get_weights(), strict=True):
         mine[..., [wanted.index(name) for name in shared]] = theirs[..., [known.index(name) for name in shared]]
     answer.set_weights(new)
@@ -77,7 +77,7 @@ class KernelsStay(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Remember the weights."""
         self._kernel = self.model.get_layer(CLASSES).kernel
-        self._first = self._kernel.shape[0] - _n_shares(self.model)
+        self._first = self._kernel.shape[0] - n_shares(self.model)
         self._kept = keras.ops.copy(self._kernel.value[self._first :])
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
@@ -99,12 +99,6 @@ def leave_alone(network: keras.Model, settings: TrainConfig) -> None:
 def _body(network: keras.Model) -> list[keras.layers.Layer]:
     """Return the layers before those that answer."""
     return [layer for layer in network.layers if layer.name not in (CLASSES, DIMENSIONS)]
-
-
-def _n_shares(network: keras.Model) -> int:
-    """Return how many shares of random kernels the answer looks at, after all else."""
-    found = [layer.output.shape[-1] for layer in network.layers if layer.name == ROCKET_SHARES]
-    return found[0] if found else 0
 
 
 def _without_statistics(network: keras.Model) -> bool:

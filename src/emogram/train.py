@@ -307,7 +307,7 @@ def fit(
     heads = Heads(len(learnt.labels), len(learnt.dimensions))
     values = scales.unit(dataset).astype(np.float32) if dataset.dimensions else None
     keeps_kernels = config.network.random_kernels and lineage.start is not None
-    if config.solves:
+    if config.solves and not keeps_kernels:
         left_out_groups(dataset, split.train, config.network.kernel_left_out)  # refused before anything is trained
     build = partial(
         build_network,

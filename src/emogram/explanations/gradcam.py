@@ -31,8 +31,6 @@ Tensor = Any
 
 MIN_BANDS = 16
 
-_CLASSES = "probabilities"  # the layer that tells the labels; see `network`, whose import would load Keras
-
 
 def grad_cam(bundle: Bundle, heard: Heard, labels: Sequence[int]) -> FloatArray:
     """Return where the convolutions saw what raises the logit of each label.
@@ -51,15 +49,15 @@ def grad_cam(bundle: Bundle, heard: Heard, labels: Sequence[int]) -> FloatArray:
         ModelError: The bundle holds no Keras network, or one without convolutions.
     """
     from emogram.backend import keras
-    from emogram.network import ROCKET_SHARES
+    from emogram.network import CLASSES, n_shares
 
     network = load_network(bundle)
     layer = _place_layer(network, bundle)
-    answer = network.get_layer(_CLASSES)
+    answer = network.get_layer(CLASSES)
     given = heard.inputs(heard.scaled[np.newaxis])
     seen = keras.Model(network.inputs, layer.output)
     # Random kernels beside the network hear the spectrogram past the layer, and have no part in the map.
-    past = any(each.name == ROCKET_SHARES for each in network.layers)
+    past = n_shares(network) > 0
     beside = [each for each in network.inputs if past or each.name != "spectrogram"]
     rest = keras.Model([layer.output, *beside], answer.input)
     activations = np.asarray(seen.predict_on_batch([given[each.name] for each in network.inputs]))
