@@ -25,7 +25,7 @@ KINDS = {
     "melody": {"spectrogram": {"periodicity_bands": 16}},
     "kernels": {
         "spectrogram": {"periodicity_bands": 16},
-        "network": {"random_kernels": True, "kernel_bands": 16, "max_dilation": 2},
+        "network": {"random_kernels": True, "kernel_bands": 16, "max_dilation": 2, "kernel_pooling": 2},
     },
     "pictures": {"spectrogram": {"kind": "picture", "picture_size": 32}},
     "baseline": {"network": {"network": "baseline"}, "spectrogram": {"picture_size": 32}},

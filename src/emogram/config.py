@@ -285,12 +285,15 @@ class NetworkConfig(Settings):
         le=4096,
         description="Sums of neighbouring bands that random kernels look at, eight kernels each at each dilation.",
     )
+    kernel_pooling: Literal[1, 2, 4] = Field(
+        1, description="Frames of which random kernels see the mean; 2 takes half as long, and tells as much."
+    )
     max_dilation: int = Field(
         4,
         ge=1,
         le=14,
-        description="Longest dilation of random kernels in frames, of 1, 2, 4, 8, 14; short ones carry over to other "
-        "languages.",
+        description="Longest dilation of random kernels in frames, or in means of some, of 1, 2, 4, 8, 14; short ones "
+        "carry over to other languages.",
     )
     kernel_left_out: Literal["speakers", "corpora"] = Field(
         "speakers",
