@@ -11,7 +11,7 @@ from emogram.classifier import Classifier
 from emogram.config import NetworkConfig, SpectrogramConfig
 from emogram.dataset import load_dataset
 from emogram.errors import SettingsError
-from emogram.export import MAX_EMBEDDING
+from emogram.export import MAX_EMBEDDING, as_onnx, session_of, with_embedding
 from emogram.finetune import only_speakers
 from emogram.network import (
     CLASSES,
@@ -431,6 +431,19 @@ def test_beside_a_network_the_answer_is_the_geometric_mean_of_both(voices_corpus
     assert embeddings["kernels"].shape[1] <= MAX_EMBEDDING
     assert 0.01 < embeddings["kernels"].std(axis=0).mean() < 0.5
     assert len(read_history(tmp_path / "both" / "history.csv")["epoch"]) == 2
+
+
+@pytest.mark.parametrize("pooling", [1, 2, 4])
+def test_the_embedding_is_the_networks_own_beside_kernels_of_any_frames(pooling):
+    config = NetworkConfig(width=0.5, kernel_bands=64, max_dilation=1, kernel_pooling=pooling)
+    network = build_network(InputShapes((None, 64, 1), n_periodicity=16), 4, config, beside_kernels=True)
+    session = session_of(with_embedding(as_onnx(network)))
+    frames = np.random.default_rng(2).random((2, 99, 64, 1), dtype=np.float32)
+    (embeddings,) = session.run(["embedding"], {"spectrogram": frames})
+    own = network.get_layer(CLASSES).input.shape[1] - 3 * 8 * 64
+    assert embeddings.shape == (2, own) and own == 2 * 96
+    given = keras.Model(network.inputs[0], network.get_layer(CLASSES).input)(frames)
+    np.testing.assert_allclose(embeddings, keras.ops.convert_to_numpy(given)[:, :own], atol=1e-4)
 
 
 def test_training_goes_on_from_a_network_beside_kernels_and_leaves_the_kernels_alone(

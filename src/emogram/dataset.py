@@ -106,14 +106,7 @@ class Dataset:
 
     def same_length_groups(self, indices: Indices, *, most: int = 64) -> list[Indices]:
         """Part positions 0 .. len(indices) - 1 into groups of at most `most` clips of one length."""
-        by_length: dict[int, list[int]] = {}
-        for position, index in enumerate(indices):
-            by_length.setdefault(len(self.samples[index].spectrogram), []).append(position)
-        return [
-            np.asarray(positions[start : start + most])
-            for _, positions in sorted(by_length.items())
-            for start in range(0, len(positions), most)
-        ]
+        return same_length_groups([self.samples[index] for index in indices], most=most)
 
     def content_hash(self, indices: Indices) -> str:
         """Return one hash over the contents and labels of some clips, whatever their order and names."""
@@ -124,6 +117,18 @@ class Dataset:
         """Return all that a clip teaches, in words: its label, and its numbers where these are of use."""
         clip = self.clips[index]
         return [str(clip.label), *(clip.extra.get(name, "") for name in self.dimensions)]
+
+
+def same_length_groups(samples: Sequence[Sample], *, most: int) -> list[Indices]:
+    """Part the positions of samples into groups of at most `most` of one length."""
+    by_length: dict[int, list[int]] = {}
+    for position, sample in enumerate(samples):
+        by_length.setdefault(len(sample.spectrogram), []).append(position)
+    return [
+        np.asarray(positions[start : start + most])
+        for positions in by_length.values()
+        for start in range(0, len(positions), most)
+    ]
 
 
 def load_dataset(

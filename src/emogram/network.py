@@ -203,10 +203,10 @@ def _kernel_shares(spectrogram: Tensor, n_periodicity: int, config: NetworkConfi
     if n_times is not None:  # pictures: time is their second axis
         x = layers.Permute((2, 1, 3))(x)
         n_bands = n_times
+    if config.kernel_pooling > 1:
+        x = layers.AveragePooling2D((config.kernel_pooling, 1), padding="same")(x)
     # Time lies along the width, where ONNX Runtime takes a quarter of the time that it takes along the height.
     x = layers.Reshape((1, -1, n_bands * n_colours))(x)
-    if config.kernel_pooling > 1:
-        x = layers.AveragePooling2D((1, config.kernel_pooling), padding="same")(x)
     loudest = ops.max(x[..., : n_bands * n_colours - n_periodicity], axis=-1, keepdims=True)
     moments = layers.Concatenate()(_moments(loudest, course=config.kernel_course))
     x = layers.Dense(config.kernel_bands, use_bias=False, trainable=False, name=ROCKET_BANDS)(x)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from emogram.backend import keras
 from emogram.config import NetworkConfig
-from emogram.dataset import Dataset, Indices, Sample
+from emogram.dataset import Dataset, Indices, Sample, same_length_groups
 from emogram.errors import SettingsError
 from emogram.export import as_onnx, session_of
 from emogram.files import writing
@@ -346,15 +346,10 @@ def _shares(network: keras.Model, samples: Sequence[Sample], progress: Progress)
     return shares
 
 
-def _batches(samples: Sequence[Sample]) -> Iterator[tuple[FloatArray, list[int]]]:
+def _batches(samples: Sequence[Sample]) -> Iterator[tuple[FloatArray, Indices]]:
     """Yield spectrograms of one length, a few at a time, and where each belongs."""
-    by_length: dict[int, list[int]] = {}
-    for place, sample in enumerate(samples):
-        by_length.setdefault(len(sample.spectrogram), []).append(place)
-    for places in by_length.values():
-        for first in range(0, len(places), _BATCH):
-            some = places[first : first + _BATCH]
-            yield np.stack([samples[place].spectrogram for place in some]).astype(np.float32), some
+    for places in same_length_groups(samples, most=_BATCH):
+        yield np.stack([samples[place].spectrogram for place in places]).astype(np.float32), places
 
 
 def _softmax(values: DoubleArray) -> DoubleArray:
