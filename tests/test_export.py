@@ -230,6 +230,36 @@ def test_differences_with_constants_become_sums_and_others_stay():
         np.testing.assert_array_equal(z, [3 - 2 * 10, -3 - 2 * 20])  # c - 2 x
 
 
+def test_transpositions_of_axes_of_length_1_become_reshapes_and_others_stay():
+    from onnx import TensorProto, helper
+
+    def transposed(shape, order):
+        """Return the operators that are left, which do to three clips of seven frames what NumPy does."""
+        free = [f"free_{place}" if length is None else length for place, length in enumerate(shape)]
+        after = [free[axis] for axis in order]
+        graph = helper.make_graph(
+            [helper.make_node("Transpose", ["x"], ["y"], perm=order)],
+            "transposition",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, free)],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, after)],
+        )
+        model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 17)])
+        changed = export._with_reshapes(model.SerializeToString())
+        session = onnxruntime.InferenceSession(changed, providers=["CPUExecutionProvider"])
+        lengths = [length or (7 if place else 3) for place, length in enumerate(shape)]
+        x = np.arange(np.prod(lengths), dtype=np.float32).reshape(lengths)
+        (y,) = session.run(None, {"x": x})
+        np.testing.assert_array_equal(y, x.transpose(order))
+        return operators(changed)
+
+    assert transposed((None, 5, 1, None), (0, 2, 1, 3)) == ["Reshape"]
+    assert transposed((None, None, 4, 1), (0, 3, 1, 2)) == ["Reshape"]
+    assert transposed((2, 1, 4, 1), (0, 2, 3, 1)) == ["Reshape"]
+    assert transposed((None, None, 1, 4), (0, 3, 1, 2)) == ["Transpose"]  # frames and channels change places
+    assert transposed((None, None, 1, None), (0, 2, 1, 3)) == ["Transpose"]  # a shape may leave one length open
+    assert transposed((1, None, 4), (1, 0, 2)) == ["Transpose"]  # the number of clips stays where it is
+
+
 def test_int8_is_smaller_and_answers_nearly_as_single_precision(exported):
     name, network, path = exported
     samples = [batch_for(name, n=1, n_frames=n_frames) for n_frames in (32, 64)] * 4

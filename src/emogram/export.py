@@ -101,9 +101,9 @@ def tidied(content: bytes) -> bytes:
     What Keras exports is full of casts and transpositions that undo each other, and its batch normalisation is a
     subtraction, a product and a sum beside each convolution. ONNX Runtime removes these, also when it loads a model,
     but cannot fold the subtraction, so that is written as a sum first. `quantised` then finds bare convolutions. Only
-    operators of the ONNX standard are used.
+    operators of the ONNX standard are used, and what merely moves axes of length 1 is no transposition.
     """
-    return _optimised(_scalars_with_axes(_sums_for_differences(_optimised(content))))
+    return _with_reshapes(_optimised(_scalars_with_axes(_sums_for_differences(_optimised(content)))))
 
 
 def quantised(content: bytes, *, samples: Iterable[Inputs]) -> bytes:
@@ -348,5 +348,32 @@ def _named_outputs(content: bytes, *, names: Sequence[str]) -> bytes:
     for output in model.graph.output:
         output.name = new[output.name]
     model.producer_name = "emogram"
+    serialised: Any = model.SerializeToString()
+    return bytes(serialised)
+
+
+def _with_reshapes(content: bytes) -> bytes:
+    """Replace transpositions that move axes of length 1 alone by reshapes, for which ONNX Runtime copies nothing."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    known = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {
+        value.name: [axis.dim_value or None for axis in value.type.tensor_type.shape.dim]
+        for value in (*known.input, *known.value_info)
+    }
+    for node in model.graph.node:
+        if node.op_type != "Transpose" or node.input[0] not in shapes:
+            continue
+        shape, order = shapes[node.input[0]], list(node.attribute[0].ints)
+        longer = [axis for axis in order if shape[axis] != 1]
+        lengths = [shape[axis] for axis in order[1:]]
+        if order[0] != 0 or longer != sorted(longer) or lengths.count(None) > 1:
+            continue
+        # 0: as many clips as came in; -1: what is left.
+        wanted = np.array([0, *(-1 if length is None else length for length in lengths)], np.int64)
+        name = f"{node.output[0]}_shape"
+        model.graph.initializer.append(onnx.numpy_helper.from_array(wanted, name))
+        node.CopyFrom(onnx.helper.make_node("Reshape", [node.input[0], name], list(node.output), name=node.name))
     serialised: Any = model.SerializeToString()
     return bytes(serialised)
