@@ -161,12 +161,8 @@ def with_embedding(content: bytes) -> bytes:
     """
     import onnx
 
-    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(content))
-    widths = {
-        value.name: value.type.tensor_type.shape.dim[-1].dim_value
-        for value in model.graph.value_info
-        if value.type.tensor_type.shape.dim
-    }
+    model = onnx.load_from_string(content)
+    widths = {name: shape[-1] or 0 for name, shape in _shapes(model).items() if shape}
     makers = {name: node for node in model.graph.node for name in node.output}
     node = makers.get(model.graph.output[0].name)
     while node is not None and node.op_type not in ("MatMul", "Gemm"):
@@ -318,8 +314,7 @@ def _scalars_with_axes(content: bytes) -> bytes:
     import onnx
 
     model = onnx.load_from_string(content)
-    known = onnx.shape_inference.infer_shapes(model).graph
-    axes = {value.name: len(value.type.tensor_type.shape.dim) for value in (*known.input, *known.value_info)}
+    axes = {name: len(shape) for name, shape in _shapes(model).items()}
     scalars = {tensor.name: tensor for tensor in model.graph.initializer if not tensor.dims}
     made = set()
     for node in model.graph.node:
@@ -357,11 +352,7 @@ def _with_reshapes(content: bytes) -> bytes:
     import onnx
 
     model = onnx.load_from_string(content)
-    known = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {
-        value.name: [axis.dim_value or None for axis in value.type.tensor_type.shape.dim]
-        for value in (*known.input, *known.value_info)
-    }
+    shapes = _shapes(model)
     for node in model.graph.node:
         if node.op_type != "Transpose" or node.input[0] not in shapes:
             continue
@@ -377,3 +368,14 @@ def _with_reshapes(content: bytes) -> bytes:
         node.CopyFrom(onnx.helper.make_node("Reshape", [node.input[0], name], list(node.output), name=node.name))
     serialised: Any = model.SerializeToString()
     return bytes(serialised)
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, list[int | None]]:
+    """Return the shape of each input and each value between operators, as far as it is known; None is any length."""
+    import onnx
+
+    known = onnx.shape_inference.infer_shapes(model).graph
+    return {
+        value.name: [axis.dim_value or None for axis in value.type.tensor_type.shape.dim]
+        for value in (*known.input, *known.value_info)
+    }
