@@ -148,6 +148,19 @@ def test_training_clips_get_copies_and_others_do_not(voices_dataset, heard):
         np.testing.assert_array_equal(variant.spectrogram, expected.spectrogram)
 
 
+def test_copies_are_in_babble_as_often_as_asked_for(voices_dataset, monkeypatch):
+    kinds = []
+    monkeypatch.setattr(
+        copies, "_make", lambda config, work: kinds.append(work.change.kind) or voices_dataset.samples[0]
+    )
+    for share, expected in ((0.0, 0.25), (0.6, 0.7), (1.0, 1.0)):
+        kinds.clear()
+        config = AugmentConfig(degraded_copies=12, degraded_babble=share)
+        with_degraded_copies(voices_dataset, EVERYBODY, config, workers=1)
+        assert len(kinds) == 12 * len(EVERYBODY)
+        assert np.mean([kind == "babble" for kind in kinds]) == pytest.approx(expected, abs=0.08)
+
+
 def test_without_copies_the_dataset_stays_as_it_is(voices_dataset):
     assert with_degraded_copies(voices_dataset, EVERYBODY, AugmentConfig(degraded_copies=0)) is voices_dataset
 

@@ -281,6 +281,22 @@ def test_training_hears_all_kinds_that_can_be_heard():
     assert kinds == {"babble", "white", "telephone", "opus", "reverb", "speed"}
 
 
+def test_a_share_of_what_would_be_something_else_is_babble_and_the_rest_stays_as_it_was():
+    def drawn(babble_share):
+        rngs = [degrade.rng_of("change", number) for number in range(2000)]
+        return [degrade.random_change(rng, babble_share=babble_share) for rng in rngs]
+
+    plain, more = drawn(0.0), drawn(0.4)
+    others = [number for number, change in enumerate(plain) if change.kind != "babble"]
+    assert len(others) / len(plain) == pytest.approx(0.75, abs=0.03)
+    assert all(more[number].kind == "babble" or more[number] == plain[number] for number in range(2000))
+    assert np.mean([more[number].kind == "babble" for number in others]) == pytest.approx(0.4, abs=0.04)
+    amounts = [change.amount for change in more if change.kind == "babble"]
+    assert 0.0 <= min(amounts) < 1.0
+    assert 19.0 < max(amounts) <= 20.0
+    assert {change.kind for change in drawn(1.0)} == {"babble"}
+
+
 def test_conditions_are_those_of_the_protocol():
     kinds = {change.kind for change in CONDITIONS.values()}
     assert kinds == {"babble", "white", "telephone", "opus", "gain", "reverb", "cut_start", "cut_end"}

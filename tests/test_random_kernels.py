@@ -408,12 +408,13 @@ def test_it_trains_in_one_epoch_and_its_bundle_says_what_keras_says(
 
 
 def test_beside_a_network_the_answer_is_the_geometric_mean_of_both(voices_corpus, settings_of, tmp_path, without_plots):
-    """As the network alone, as the kernels alone, and both in one file: by three trainings."""
+    """As the network alone, as the kernels alone, and both in one file, alike or not: by four trainings."""
     said, embeddings = {}, {}
     for name, network in {
         "alone": {},
         "kernels": {"network": "rocket"},
         "both": {"random_kernels": True},
+        "a quarter": {"random_kernels": True, "kernel_share": 0.25},
     }.items():
         config = settings_of(network=network, train={"epochs": 2})
         config = config.model_copy(
@@ -424,9 +425,11 @@ def test_beside_a_network_the_answer_is_the_geometric_mean_of_both(voices_corpus
         dataset = load_dataset(voices_corpus, config.spectrogram, workers=1)
         said[name] = np.concatenate([model.raw_probabilities(dataset.inputs([n])) for n in range(8, 32, 3)])
         embeddings[name] = np.concatenate([model.embeddings(dataset.inputs([n])) for n in range(8, 32, 3)])
-    mean = np.sqrt(said["alone"] * said["kernels"])
-    np.testing.assert_allclose(said["both"], mean / mean.sum(axis=1, keepdims=True), atol=2e-4)
+    for name, share in {"both": 0.5, "a quarter": 0.25}.items():
+        mean = said["alone"] ** (1.0 - share) * said["kernels"] ** share
+        np.testing.assert_allclose(said[name], mean / mean.sum(axis=1, keepdims=True), atol=2e-4)
     assert np.abs(said["both"] - said["alone"]).max() > 0.01
+    assert np.abs(said["both"] - said["a quarter"]).max() > 0.005
     np.testing.assert_allclose(embeddings["both"], embeddings["alone"], atol=2e-4)  # without the shares
     assert embeddings["kernels"].shape[1] <= MAX_EMBEDDING
     assert 0.01 < embeddings["kernels"].std(axis=0).mean() < 0.5

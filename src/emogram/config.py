@@ -254,6 +254,9 @@ class AugmentConfig(Settings):
         le=1.0,
         description="How often such a copy takes the clip's place; random kernels are solved on both alike.",
     )
+    degraded_babble: float = Field(
+        0.0, ge=0.0, le=1.0, description="Of copies that would be something else, so many are in babble."
+    )
     hard_classes: tuple[str, ...] = Field(
         (), description="Classes with stronger augmentation; 'auto' takes those below the mean recall on validation."
     )
@@ -294,6 +297,12 @@ class NetworkConfig(Settings):
         le=14,
         description="Longest dilation of random kernels in frames, or in means of some, of 1, 2, 4, 8, 14; short ones "
         "carry over to other languages.",
+    )
+    kernel_share: float = Field(
+        0.5,
+        gt=0.0,
+        lt=1.0,
+        description="How much random kernels count beside a trained network; the less, the less is lost in babble.",
     )
     kernel_left_out: Literal["speakers", "corpora"] = Field(
         "speakers",

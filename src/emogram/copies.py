@@ -124,7 +124,8 @@ def with_degraded_copies(
     for index in indices:
         for number in range(config.degraded_copies):
             seed = f"copy {number}"
-            change = random_change(rng_of(dataset.samples[index].content, seed, "change"))
+            rng = rng_of(dataset.samples[index].content, seed, "change")
+            change = random_change(rng, babble_share=config.degraded_babble)
             wanted.append(Wanted(int(index), change, seed))
     made: dict[int, Sample] = {}
     with progress.task("degrading copies", len(wanted)) as task:

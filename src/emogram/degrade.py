@@ -73,8 +73,10 @@ def rng_of(*what: object) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
-def random_change(rng: np.random.Generator) -> Change:
+def random_change(rng: np.random.Generator, *, babble_share: float = 0.0) -> Change:
     """Draw a change for training: the kinds of P5 at any strength, and speed.
+
+    A quarter of the changes are babble; of the others, `babble_share` are babble too.
 
     Gain is left out: by default the front end measures loudness against the clip's own peak, and the copy would be the
     clip. So are cuts: batches are cut at random anyway. Speed: T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio
@@ -88,7 +90,9 @@ def random_change(rng: np.random.Generator) -> Change:
         Change("reverb", float(rng.uniform(0.2, 0.8))),
         Change("speed", (0.9, 1.1)[rng.integers(2)]),
     )
-    return drawn[rng.integers(len(drawn))]
+    change = drawn[rng.integers(len(drawn))]
+    # Nothing is drawn where it would not count, so that the changes of before stay as they were.
+    return drawn[0] if babble_share and rng.random() < babble_share else change
 
 
 def degrade(

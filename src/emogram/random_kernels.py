@@ -98,6 +98,7 @@ def solve(
     weights: npt.ArrayLike,
     seed: int,
     left_out: LeftOut = "speakers",
+    share: float = 0.5,
     progress: Progress = SILENT,
 ) -> Solution:
     """Draw the kernels of a network `rocket` and find its answer.
@@ -109,6 +110,7 @@ def solve(
         weights: How much each clip of the dataset counts, with its degraded copies, as `balance.clip_weights` gives it.
         seed: Of all that is drawn.
         left_out: What is left out in turn, to choose how strongly the answer is held back.
+        share: How much the answer counts beside that of a trained network.
         progress: Is told what was chosen.
 
     Raises:
@@ -137,7 +139,7 @@ def solve(
     )
     kernel = solution.sharpness * (shares.T @ answer.astype(np.float32)) / shares.shape[1] / deviation[:, np.newaxis]
     bias = solution.sharpness * _INTERCEPT * answer.sum(axis=0) - mean @ kernel
-    _answer_with(network.get_layer(CLASSES), kernel, bias)
+    _answer_with(network.get_layer(CLASSES), kernel, bias, share)
     progress.say(
         f"solved {len(samples)} clips by {shares.shape[1]} kernels: with {left_out} left out, loss "
         f"{solution.nll:.3f}, accuracy {solution.accuracy:.1%} (penalty {solution.penalty:g}, sharpness "
@@ -151,7 +153,7 @@ def join_kernels(
 ) -> None:
     """Put the kernels beside the trained network of a `.keras` file: the geometric mean of what both say is its answer.
 
-    Both answers are a dense layer's, so that the mean is one dense layer, of half of either's weights.
+    Both answers are a dense layer's, so that a weighted mean of them is one dense layer.
 
     Args:
         file: The network, of one input, that tells labels only; is replaced.
@@ -170,12 +172,13 @@ def join_kernels(
         network.save(temporary)
 
 
-def _answer_with(layer: keras.layers.Layer, kernel: FloatArray, bias: FloatArray) -> None:
-    """Set the weights of the answer; where a trained network answers too, its own come first and each counts half."""
+def _answer_with(layer: keras.layers.Layer, kernel: FloatArray, bias: FloatArray, share: float) -> None:
+    """Set the weights of the answer; where a trained network answers too, its own come first."""
     weights, biases = layer.get_weights()
     n_learnt = len(weights) - len(kernel)
     if n_learnt:
-        layer.set_weights([np.concatenate([weights[:n_learnt], kernel]) / 2.0, (biases + bias) / 2.0])
+        learnt = (1.0 - share) * weights[:n_learnt]
+        layer.set_weights([np.concatenate([learnt, share * kernel]), (1.0 - share) * biases + share * bias])
     else:
         layer.set_weights([kernel, bias])
 

@@ -339,6 +339,7 @@ def fit(
             weights=clip_weights(dataset, split.train, settings),
             seed=settings.seed,
             left_out=config.network.kernel_left_out,
+            share=config.network.kernel_share,
             progress=progress,
         )
 
