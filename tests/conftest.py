@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # Before PyTorch and NumPy are loaded, as `emogram train` does: threads of two processes that share the tests wait for
 # each other, and a training of seconds took five minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What a shell starts in the background is deaf to Ctrl-C, and so would be every command that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest

@@ -208,10 +208,13 @@ def test_signals_end_a_command_with_their_code(model, number, code):
     assert process.stderr is not None
     with process, contextlib.suppress(BrokenPipeError):
         process.stdin.write(b"x\n" * 200_000)  # more than a pipe holds: when this returns, the command is reading
-        while process.poll() is None:  # Python may miss a signal that comes just before it begins to wait for input
+        for _ in range(30):  # Python may miss a signal that comes just before it begins to wait for input
             process.send_signal(number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=2)
+                break
+        else:
+            process.kill()
         words = process.stderr.read().decode()
     assert process.returncode == code
     assert words.startswith("error: interrupted")

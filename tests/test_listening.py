@@ -270,14 +270,9 @@ def test_usage_that_contradicts_itself_is_refused(run):
 
 
 def started(folder, *arguments, **options):
-    """Start the command in a process of its own, in which Ctrl-C works even where this one ignores it."""
-    code = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from emogram import cli; sys.argv = ['emogram', *sys.argv[1:]]; cli.main()"
-    )
     environment = {**os.environ, "EMOGRAM_MODEL": str(folder / "model")}
     return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [sys.executable, "-m", "emogram", *map(str, arguments)],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
