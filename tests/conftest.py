@@ -13,12 +13,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # Before PyTorch and NumPy are loaded, as `emogram train` does: threads of two processes that share the tests wait for
 # each other, and a training of seconds took five minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# What a shell starts in the background is deaf to Ctrl-C, and so would be every command that a test interrupts.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest
 import soundfile
+from undrawn import draw_nothing
 
 from emogram import voices
 from emogram.audio import Waveform
@@ -51,6 +50,12 @@ def no_terminal() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("COLUMNS", raising=False)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> None:
+    """What a shell starts in the background is deaf to Ctrl-C, and so would be every command that a test interrupts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -128,8 +133,8 @@ def tiny_run(voices_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Judge without drawing, which takes a second each time, where a test looks at figures only."""
-    monkeypatch.setattr("emogram.plots.save_all", lambda *_, **__: [])
+    """Train and judge without drawing."""
+    draw_nothing(monkeypatch)
 
 
 @pytest.fixture(scope="session")
