@@ -388,7 +388,7 @@ def test_of_more_clips_than_can_be_solved_some_are_drawn(melodious, monkeypatch)
 def test_it_trains_in_one_epoch_and_its_bundle_says_what_keras_says(
     voices_corpus, settings_of, tmp_path, without_plots
 ):
-    config = settings_of(network={"network": "rocket"}, train={"epochs": 1})
+    config = settings_of(network={"network": "rocket", "kernel_bands": 32}, train={"epochs": 1})
     result = train(voices_corpus, config, tmp_path / "run", workers=1)
     history = read_history(tmp_path / "run" / "history.csv")
     assert history["epoch"] == [1] and history["best"] == [1]
@@ -416,7 +416,7 @@ def test_beside_a_network_the_answer_is_the_geometric_mean_of_both(voices_corpus
         "both": {"random_kernels": True},
         "a quarter": {"random_kernels": True, "kernel_share": 0.25},
     }.items():
-        config = settings_of(network=network, train={"epochs": 2})
+        config = settings_of(network={"kernel_bands": 32, **network}, train={"epochs": 2})
         config = config.model_copy(
             update={"spectrogram": config.spectrogram.model_copy(update={"periodicity_bands": 48})}
         )
@@ -491,7 +491,7 @@ def test_training_goes_on_from_a_network_beside_kernels_and_leaves_the_kernels_a
 def test_a_training_beside_kernels_that_was_interrupted_goes_on_to_the_same_model(
     voices_corpus, settings_of, tmp_path, without_plots
 ):
-    config = settings_of(network={"random_kernels": True}, train={"epochs": 2})
+    config = settings_of(network={"random_kernels": True, "kernel_bands": 32}, train={"epochs": 2})
     train(voices_corpus, config, tmp_path / "whole", workers=1)
     first = train(voices_corpus, config, tmp_path / "parts", workers=1, progress=CtrlC())
     assert first.interrupted
