@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,12 @@ from emogram.records import Clip
 
 if TYPE_CHECKING:
     from emogram.train import TrainResult
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: Keras looks through all that is not frozen whenever it forgets a network."""
+    gc.collect()
+    gc.freeze()
 
 
 def _corpora() -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import functools
 import importlib
 import importlib.util
 import io
@@ -127,6 +128,16 @@ def _emogram(shell: Shell, program: str, arguments: list[str], run: bool) -> Non
         raise AssertionError(f"exit code {code}: {err.getvalue().strip()[-600:]}")
 
 
+@functools.cache
+def all_commands() -> Any:
+    """The commands of emogram, which take a third of a second to make."""
+    command: Any = typer.main.get_command(cli.app)
+    for parameter in command.params:
+        if parameter.name in ("install_completion", "show_completion"):
+            parameter.callback = None  # which acts while the parser is still at work
+    return command
+
+
 def parse_emogram(arguments: Sequence[str], *, whole: bool = True) -> None:
     """Let the real parser take a command line, and look at the settings, protocol and files of settings in it.
 
@@ -137,11 +148,7 @@ def parse_emogram(arguments: Sequence[str], *, whole: bool = True) -> None:
     Raises:
         AssertionError: It would be refused.
     """
-    command: Any = typer.main.get_command(cli.app)
-    for parameter in command.params:
-        if parameter.name in ("install_completion", "show_completion"):
-            parameter.callback = None  # which acts while the parser is still at work
-    rest, name = list(arguments), "emogram"
+    command, rest, name = all_commands(), list(arguments), "emogram"
     while rest and not rest[0].startswith("-") and hasattr(command, "commands"):
         assert rest[0] in command.commands, f"`{name}` has no command '{rest[0]}'"
         command, name, rest = command.commands[rest[0]], f"{name} {rest[0]}", rest[1:]

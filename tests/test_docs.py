@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import csv
+import functools
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from typing import Any
 
 import pytest
 from docs_blocks import PAGES, ROOT, Block, blocks, blocks_in, spans
-from docs_programs import NotRunError, Shell, parse_emogram, query, run_python
+from docs_programs import NotRunError, Shell, all_commands, parse_emogram, query, run_python
 from docs_requests import RunningService
 from docs_world import SMALL, make_world
 from fakehub import TOKEN
@@ -215,12 +216,11 @@ def test_every_block_of_a_long_page_is_at_least_parsed(page: str, shell: Shell) 
 # ---------------------------------------------------------------- commands and options in the text
 
 
+@functools.cache
 def emogram_options() -> set[str]:
     """Return every option of every command."""
-    import typer
-
     found: set[str] = set()
-    waiting: list[Any] = [typer.main.get_command(emogram.cli.app)]
+    waiting: list[Any] = [all_commands()]
     while waiting:
         command = waiting.pop()
         waiting += getattr(command, "commands", {}).values()

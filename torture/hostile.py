@@ -187,6 +187,7 @@ def _zip_of(name: str, content: bytes) -> bytes:
     return stream.getvalue()
 
 
+@lru_cache
 def _compressed() -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
