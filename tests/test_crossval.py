@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from listeners import Listener
+from undrawn import draw_no_examples
 
 from emogram import crossval as crossvalidation
 from emogram import jobs, metrics, protocols, resuming
@@ -53,7 +54,9 @@ def config(settings_of):
 def finished(own_protocol, voices_corpus, config, tmp_path_factory):
     """Both folds of the own protocol, done one after the other."""
     out, progress = tmp_path_factory.mktemp("crossval"), Listener()
-    return crossval(voices_corpus, config, out, protocol="own", jobs=1, progress=progress), out, progress
+    with pytest.MonkeyPatch.context() as patch:
+        draw_no_examples(patch)
+        return crossval(voices_corpus, config, out, protocol="own", jobs=1, progress=progress), out, progress
 
 
 @pytest.fixture

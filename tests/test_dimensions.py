@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from undrawn import draw_no_examples
 
 from emogram import analyze, metrics, plots, resuming, to_dataframe, voices
 from emogram.backend import keras
@@ -66,10 +67,12 @@ def tiny(settings_of, targets, **train):
 def runs(few, settings_of, tmp_path_factory):
     """A run of dimensions alone and one next to classes, three epochs each; their answers mean little."""
     folder = tmp_path_factory.mktemp("runs")
-    return {
-        targets: train(few, tiny(settings_of, targets), folder / targets, workers=1)
-        for targets in ("dimensions", "both")
-    }
+    with pytest.MonkeyPatch.context() as patch:
+        draw_no_examples(patch)
+        return {
+            targets: train(few, tiny(settings_of, targets), folder / targets, workers=1)
+            for targets in ("dimensions", "both")
+        }
 
 
 def invented(make_dataset, rows, corpora=None):
