@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -238,6 +239,61 @@ def test_judge_groups_by_speaker_in_natural_order_and_by_gender():
     assert report.metrics["uar_gender_gap"] == 0.5
 
 
+def genders_apart(n_clips=400):
+    """Answers of ten women and ten men; the women's are right more often, and more often still of some."""
+    targets, probabilities = random_answers(n_clips)
+    speakers = [f"s{i % 20:02}" for i in range(n_clips)]
+    genders = ["female" if i % 20 < 10 else "male" for i in range(n_clips)]
+    right = np.random.default_rng(5).random(n_clips) < np.where([g == "female" for g in genders], 0.4, 0.2)
+    right &= np.asarray([i % 3 > 0 for i in range(n_clips)])
+    probabilities = np.where(right[:, np.newaxis], one_hot(targets, probabilities.shape[1]), probabilities)
+    clips = [
+        Clip(Path("x.wav"), speaker=speaker, extra={"gender": gender})
+        for speaker, gender in zip(speakers, genders, strict=True)
+    ]
+    return targets, probabilities, clips
+
+
+def test_the_interval_of_the_gap_is_that_of_a_slow_loop_that_draws_the_speakers_of_each_gender():
+    targets, probabilities, clips = genders_apart()
+    speakers, genders = [clip.speaker for clip in clips], [clip.extra["gender"] for clip in clips]
+    drawn = metrics.resample_gap(targets, [probabilities], speakers, genders, n_resamples=3000)
+    rng, values = np.random.default_rng(8), []
+    for _ in range(1500):
+        uars = {}
+        for first, gender in ((0, "female"), (10, "male")):
+            chosen = [f"s{first + one:02}" for one in rng.integers(10, size=10)]
+            places = [place for name in chosen for place in range(400) if speakers[place] == name]
+            uars[gender] = metrics.uar(targets[places], probabilities[places])
+        values.append(uars["female"] - uars["male"])
+    assert np.percentile(drawn, [2.5, 97.5]) == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=0.015)
+    assert drawn.mean() == pytest.approx(np.mean(values), abs=0.005)
+
+
+def test_a_report_and_the_mean_of_seeds_tell_how_far_the_gap_could_be_off():
+    targets, probabilities, clips = genders_apart()
+    report = metrics.judge(targets, probabilities, list("abcde"), clips, protocol="")
+    low, high = report.intervals["uar_gender_gap"]
+    assert low < report.metrics["uar_gender_gap"] < high
+    swapped = [dataclasses.replace(c, extra={"gender": {"male": "a", "female": "z"}[c.extra["gender"]]}) for c in clips]
+    renamed = metrics.judge(targets, probabilities, list("abcde"), swapped, protocol="")
+    assert renamed.intervals["uar_gender_gap"] == pytest.approx((low, high), abs=0.02), "whatever they are called"
+    other = np.roll(probabilities, 20, axis=0)
+    reports = [report, metrics.judge(targets, other, list("abcde"), clips, protocol="")]
+    summary = metrics.over_seeds(reports, targets, [probabilities, other], clips)
+    low, high = summary.intervals["uar_gender_gap"]
+    assert low < summary.mean["uar_gender_gap"] < high
+    alike = [dataclasses.replace(clip, extra={"gender": "male"}) for clip in clips]
+    assert "uar_gender_gap" not in metrics.judge(targets, probabilities, list("abcde"), alike, protocol="").intervals
+
+
+def test_a_gap_that_may_as_well_be_the_other_way_round_has_an_interval_around_0():
+    targets, probabilities = random_answers(400)
+    genders = ["female" if i % 2 else "male" for i in range(400)]
+    drawn = metrics.resample_gap(targets, [probabilities], [f"s{i % 20}" for i in range(400)], genders)
+    assert np.percentile(drawn, 2.5) < 0 < drawn.mean()
+
+
 def test_judge_without_speakers_has_no_groups_and_says_so():
     targets, probabilities = random_answers(n_clips=20)
     report = metrics.judge(targets, probabilities, list("abcde"), speaker_clips([None] * 20), protocol="P2")
@@ -351,7 +407,7 @@ def test_seeds_are_summed_up_with_the_interval_of_their_mean():
     clips = speaker_clips([f"s{i % 7}" for i in range(300)])
     seeds = [probabilities, np.roll(probabilities, 1, axis=0)]
     reports = [metrics.judge(targets, each, list("abcde"), clips, protocol="") for each in seeds]
-    summary = metrics.over_seeds(reports, targets, seeds, [clip.speaker for clip in clips])
+    summary = metrics.over_seeds(reports, targets, seeds, clips)
     for name in ("uar", "accuracy", "macro_f1", "ece", "nll", "brier", "aurc"):
         values = [report.metrics[name] for report in reports]
         assert summary.mean[name] == pytest.approx(np.mean(values))
@@ -410,11 +466,11 @@ def test_one_seed_has_no_spread():
     targets, answers = random_answers(40)
     clips = speaker_clips([f"s{i % 4}" for i in range(40)])
     report = metrics.judge(targets, answers, list("abcde"), clips, protocol="")
-    summary = metrics.over_seeds([report], targets, [answers], [clip.speaker for clip in clips])
+    summary = metrics.over_seeds([report], targets, [answers], clips)
     assert summary.n_seeds == 1
     assert set(summary.std.values()) == {0.0}
     assert summary.mean["uar"] == report.metrics["uar"]
-    again = metrics.over_seeds([report], targets, [answers], [clip.speaker for clip in clips], seed=1)
+    again = metrics.over_seeds([report], targets, [answers], clips, seed=1)
     assert again.intervals != summary.intervals
 
 

@@ -22,7 +22,7 @@ from emogram.errors import InputError
 from emogram.familiar import Embeddings
 from emogram.predictions import Predictions, read_file
 from emogram.progress import SILENT, Progress
-from emogram.records import Clip, Prediction, Report, SeedSummary, speakers_of
+from emogram.records import Clip, Prediction, Report, SeedSummary
 from emogram.writers import METRICS_FILE, PREDICTIONS_FILE, write_groups, write_metrics, write_predictions_csv
 
 GROUPS_FILE = "groups.csv"
@@ -157,10 +157,9 @@ def judge_seeds(
             allowed_leaks=each.allowed_leaks,
             values=each.values,
         )
-    speakers = speakers_of(said[0].clips)
     told = [each.values for each in said if each.values is not None]
     summary = metrics.over_seeds(
-        list(reports.values()), targets, [each.probabilities for each in said], speakers, values=told
+        list(reports.values()), targets, [each.probabilities for each in said], said[0].clips, values=told
     )
     first, report = said[0], reports[said[0].name]
     seeds = {"over_seeds": summary.to_dict(), "per_seed": {name: dict(one.metrics) for name, one in reports.items()}}

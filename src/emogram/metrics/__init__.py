@@ -22,6 +22,7 @@ from emogram.metrics.resampling import (
     describe_resampling,
     interval,
     mean_of,
+    resample_gap,
     resample_speakers,
     speaker_bootstrap,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "pooled",
     "reliability_bins",
     "resample_dimensions",
+    "resample_gap",
     "resample_speakers",
     "risk_coverage",
     "rmse",

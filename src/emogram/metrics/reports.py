@@ -12,7 +12,14 @@ import numpy.typing as npt
 
 from emogram.errors import SettingsError
 from emogram.metrics.dimensions import MEAN_CCC, DimensionValues, dimension_metrics, resample_dimensions
-from emogram.metrics.resampling import describe_resampling, interval, mean_of, resample_speakers, speaker_bootstrap
+from emogram.metrics.resampling import (
+    describe_resampling,
+    interval,
+    mean_of,
+    resample_gap,
+    resample_speakers,
+    speaker_bootstrap,
+)
 from emogram.metrics.scores import (
     FloatArray,
     IntArray,
@@ -56,9 +63,10 @@ def judge(
 
     Returns:
         The report. Beside the metrics that `Report` names there is "uar_gender_gap" where two genders or more are
-        known: the highest UAR of a gender less the lowest; and "unsure_share" and "answered_error", the share of wrong
-        answers among the others, where a clip was called unsure and another was not. Groups are kept for "speaker",
-        "gender" and "intensity" where known, and for "corpus" where there is more than one.
+        known: the highest UAR of a gender less the lowest, whose interval resamples the speakers of each gender and
+        reaches below 0 where it may as well be the other way round; and "unsure_share" and "answered_error", the share
+        of wrong answers among the others, where a clip was called unsure and another was not. Groups are kept for
+        "speaker", "gender" and "intensity" where known, and for "corpus" where there is more than one.
 
     Raises:
         SettingsError: The arrays are empty or do not fit together.
@@ -110,9 +118,22 @@ def _judge_classes(
         per_class=per_class_scores(truth, scores, labels),
         per_group=groups,
         confusion=tuple(tuple(row) for row in counts.tolist()),
-        intervals=speaker_bootstrap(truth, scores, speakers, seed=seed),
+        intervals={
+            **speaker_bootstrap(truth, scores, speakers, seed=seed),
+            **_gap_interval(truth, [scores], clips, seed=seed),
+        },
         protocol="",
     )
+
+
+def _gap_interval(
+    targets: npt.ArrayLike, probabilities: Sequence[npt.ArrayLike], clips: Sequence[Clip], *, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Return the interval of the gap between genders, of the mean over several sets; none where not two are known."""
+    genders = [clip.extra.get("gender") for clip in clips]
+    if len(set(filter(None, genders))) < 2:
+        return {}
+    return {"uar_gender_gap": interval(resample_gap(targets, probabilities, speakers_of(clips), genders, seed=seed))}
 
 
 def _with_dimensions(report: Report, values: DimensionValues, clips: Sequence[Clip], *, seed: int) -> Report:
@@ -145,7 +166,7 @@ def over_seeds(
     reports: Sequence[Report],
     targets: npt.ArrayLike,
     probabilities: Sequence[npt.ArrayLike],
-    speakers: Sequence[str | None],
+    clips: Sequence[Clip],
     *,
     values: Sequence[DimensionValues] = (),
     seed: int = 0,
@@ -156,7 +177,7 @@ def over_seeds(
         reports: One for each seed.
         targets: Class indices, shape (n_clips,).
         probabilities: Of each seed, shape (n_clips, n_labels).
-        speakers: The speaker of each clip; None where unknown.
+        clips: The clip of each row; speakers and genders are taken from it where known.
         values: Of each seed, the dimensions that were told; empty where none were.
         seed: Of the bootstrap.
 
@@ -168,7 +189,9 @@ def over_seeds(
     """
     shared = [name for name in reports[0].metrics if all(name in report.metrics for report in reports)]
     figures = {name: [report.metrics[name] for report in reports] for name in shared if not name.endswith("n_clips")}
+    speakers = speakers_of(clips)
     resampled = [resample_speakers(targets, probabilities, speakers, seed=seed)] if reports[0].labels else []
+    gap = _gap_interval(targets, probabilities, clips, seed=seed) if reports[0].labels else {}
     if values:
         said = [each.said for each in values]
         resampled.append(resample_dimensions(values[0].truth, said, values[0].names, speakers, seed=seed))
@@ -176,7 +199,7 @@ def over_seeds(
         n_seeds=len(reports),
         mean={name: statistics.fmean(found) for name, found in figures.items()},
         std={name: statistics.stdev(found) if len(found) > 1 else 0.0 for name, found in figures.items()},
-        intervals={name: interval(mean_of(drawn, name)) for drawn in resampled for name in drawn[0]},
+        intervals={**{name: interval(mean_of(drawn, name)) for drawn in resampled for name in drawn[0]}, **gap},
     )
 
 
