@@ -70,6 +70,12 @@ def solved(dataset, indices=None, *, seed=0, weights=None, progress=None, **sett
     return network, solution
 
 
+@pytest.fixture(scope="module")
+def whole(melodious):
+    """The network of all dilations solved on all clips, and its solution. To be looked at only."""
+    return solved(melodious)
+
+
 def part(network, name, inputs):
     return keras.ops.convert_to_numpy(keras.Model(network.inputs[0], network.get_layer(name).output)(inputs))
 
@@ -160,8 +166,8 @@ def test_of_the_first_half_of_a_clip_early_shares_tell_and_of_the_second_late_on
     assert np.corrcoef(back[:, 2] - back[:, 1], course)[0, 1] < -0.5
 
 
-def test_kernels_are_of_two_values_that_sum_to_0_and_a_quarter_of_the_first_looks_at_one_moment(melodious):
-    network, _ = solved(melodious)
+def test_kernels_are_of_two_values_that_sum_to_0_and_a_quarter_of_the_first_looks_at_one_moment(whole):
+    network, _ = whole
     for dilation in ROCKET_DILATIONS:
         (kernels,) = network.get_layer(f"kernels_{dilation}").get_weights()
         kernels = kernels[0].reshape(kernels.shape[1], -1).T
@@ -173,13 +179,14 @@ def test_kernels_are_of_two_values_that_sum_to_0_and_a_quarter_of_the_first_look
 
 
 @pytest.mark.parametrize(("longest", "expected"), [(1, [1]), (2, [1, 2]), (7, [1, 2, 4]), (14, [1, 2, 4, 8, 14])])
-def test_kernels_are_no_longer_than_asked_and_those_that_are_left_stay_as_they_were(melodious, longest, expected):
+def test_kernels_are_no_longer_than_asked_and_those_that_are_left_stay_as_they_were(
+    melodious, whole, longest, expected
+):
     network, solution = solved(melodious, max_dilation=longest)
     found = [layer for layer in network.layers if layer.name.startswith("kernels_")]
     assert sorted(layer.dilation_rate[1] for layer in found) == expected
-    whole, _ = solved(melodious)
     for layer in found:
-        np.testing.assert_array_equal(layer.get_weights()[0], whole.get_layer(layer.name).get_weights()[0])
+        np.testing.assert_array_equal(layer.get_weights()[0], whole[0].get_layer(layer.name).get_weights()[0])
     assert part(network, ROCKET_SHARES, melodious.inputs([1])["spectrogram"]).shape == (1, 3 * 128 * len(expected))
     assert 0 < solution.nll < np.log(4)
 
@@ -194,8 +201,8 @@ def test_sums_of_bands_are_of_sound_or_of_periodicity_and_of_neighbours(melodiou
     assert 0.5 < (np.abs(joined.sum(axis=0)) < 1e-5).mean() < 0.8  # two kinds of three are differences
 
 
-def test_silence_around_a_clip_changes_nothing(melodious):
-    network, _ = solved(melodious)
+def test_silence_around_a_clip_changes_nothing(melodious, whole):
+    network, _ = whole
     inputs = melodious.inputs([5])["spectrogram"]
     longer = np.pad(inputs, ((0, 0), (24, 40), (0, 0), (0, 0)))
     np.testing.assert_allclose(network.predict_on_batch(longer), network.predict_on_batch(inputs), atol=1e-5)
@@ -203,8 +210,8 @@ def test_silence_around_a_clip_changes_nothing(melodious):
     assert np.isfinite(network.predict_on_batch(nothing)).all()
 
 
-def test_thresholds_lie_among_what_the_clips_come_to(melodious):
-    network, _ = solved(melodious)
+def test_thresholds_lie_among_what_the_clips_come_to(melodious, whole):
+    network, _ = whole
     shares = np.concatenate([part(network, ROCKET_SHARES, melodious.inputs([n])["spectrogram"]) for n in range(32)])
     assert shares.min() >= 0 and shares.max() <= 1 + 1e-5  # moments count 1 together, to the last digits
     assert (shares.std(axis=0) > 1e-3).mean() > 0.95
@@ -279,9 +286,9 @@ def test_a_row_that_counts_twice_is_two_rows():
     assert again.penalty >= one.penalty  # three times the clips are worth three times the penalty
 
 
-def test_the_network_says_what_was_solved(melodious):
+def test_the_network_says_what_was_solved(melodious, whole):
     """Of clips that trained, the answer is known: the products with all rows, times the coefficients."""
-    network, solution = solved(melodious)
+    network, solution = whole
     shares = np.concatenate([part(network, ROCKET_SHARES, melodious.inputs([n])["spectrogram"]) for n in range(32)])
     standard = (shares - shares.mean(axis=0)) / (shares.std(axis=0) + random_kernels.MIN_DEVIATION)
     wanted = np.eye(4)[melodious.targets] - 0.25
