@@ -7,11 +7,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from emogram.config import TimelineConfig
 from emogram.live import WindowScore
+from emogram.metrics import MIN_PROBABILITY
 from emogram.records import Prediction, Segment, Turn
 from emogram.smoothing import Smoother
 from emogram.speech import CHUNK_S
@@ -131,13 +132,17 @@ def test_unsmoothed_a_stretch_has_the_label_of_the_windows_nearest_to_each_of_it
 
 @SOME
 @given(streams, seeds, costs)
+@example(bytes([1]) * 100, 335, 0.0)  # of one window a label has less than MIN_PROBABILITY
 def test_smoothed_a_stretch_has_a_label_and_scores_that_its_windows_can_give(stream, seed, cost):
     found, steps = merged([stream], seed, smooth=True, cost=cost)
     cells = judged_cells(steps)
     for each in found:
         first, last = chunks_of(each)
         inside = [(a, b, over) for a, b, over in cells if first <= a < last]
-        logs = [np.mean([np.log(score_of(seed, window)) for window in over], axis=0) for *_, over in inside]
+        logs = [
+            np.mean([np.log(np.maximum(score_of(seed, window), MIN_PROBABILITY)) for window in over], axis=0)
+            for *_, over in inside
+        ]
         mean = np.exp(np.average(logs, axis=0, weights=[b - a for a, b, _ in inside]))
         np.testing.assert_allclose(each.scores, mean / mean.sum(), atol=1e-6)
         if cost == 0.0:
