@@ -151,7 +151,7 @@ def solve(
 def join_kernels(
     file: Path, config: NetworkConfig, n_periodicity: int, solve_it: Callable[[keras.Model], Solution]
 ) -> None:
-    """Put the kernels beside the trained network of a `.keras` file: the geometric mean of what both say is its answer.
+    """Put the kernels beside the trained network of a `.keras` file; its answer is a weighted geometric mean of both.
 
     Both answers are a dense layer's, so that a weighted mean of them is one dense layer.
 

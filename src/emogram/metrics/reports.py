@@ -35,6 +35,8 @@ from emogram.metrics.scores import (
 )
 from emogram.records import Clip, Report, SeedSummary, speakers_of
 
+_GAP = "uar_gender_gap"
+
 
 def judge(
     targets: npt.ArrayLike,
@@ -110,30 +112,19 @@ def _judge_classes(
         metrics["unsure_share"] = float(abstained.mean())
         metrics["answered_error"] = 1.0 - accuracy(truth[~abstained], scores[~abstained])
     by_gender = [values["uar"] for values in groups.get("gender", {}).values()]
+    intervals = speaker_bootstrap(truth, scores, speakers, seed=seed)
     if len(by_gender) > 1:
-        metrics["uar_gender_gap"] = max(by_gender) - min(by_gender)
+        metrics[_GAP] = max(by_gender) - min(by_gender)
+        intervals[_GAP] = interval(resample_gap(truth, [scores], speakers, _genders(clips), seed=seed))
     return Report(
         labels=tuple(labels),
         metrics=metrics,
         per_class=per_class_scores(truth, scores, labels),
         per_group=groups,
         confusion=tuple(tuple(row) for row in counts.tolist()),
-        intervals={
-            **speaker_bootstrap(truth, scores, speakers, seed=seed),
-            **_gap_interval(truth, [scores], clips, seed=seed),
-        },
+        intervals=intervals,
         protocol="",
     )
-
-
-def _gap_interval(
-    targets: npt.ArrayLike, probabilities: Sequence[npt.ArrayLike], clips: Sequence[Clip], *, seed: int
-) -> dict[str, tuple[float, float]]:
-    """Return the interval of the gap between genders, of the mean over several sets; none where not two are known."""
-    genders = [clip.extra.get("gender") for clip in clips]
-    if len(set(filter(None, genders))) < 2:
-        return {}
-    return {"uar_gender_gap": interval(resample_gap(targets, probabilities, speakers_of(clips), genders, seed=seed))}
 
 
 def _with_dimensions(report: Report, values: DimensionValues, clips: Sequence[Clip], *, seed: int) -> Report:
@@ -191,15 +182,17 @@ def over_seeds(
     figures = {name: [report.metrics[name] for report in reports] for name in shared if not name.endswith("n_clips")}
     speakers = speakers_of(clips)
     resampled = [resample_speakers(targets, probabilities, speakers, seed=seed)] if reports[0].labels else []
-    gap = _gap_interval(targets, probabilities, clips, seed=seed) if reports[0].labels else {}
     if values:
         said = [each.said for each in values]
         resampled.append(resample_dimensions(values[0].truth, said, values[0].names, speakers, seed=seed))
+    intervals = {name: interval(mean_of(drawn, name)) for drawn in resampled for name in drawn[0]}
+    if _GAP in shared:
+        intervals[_GAP] = interval(resample_gap(targets, probabilities, speakers, _genders(clips), seed=seed))
     return SeedSummary(
         n_seeds=len(reports),
         mean={name: statistics.fmean(found) for name, found in figures.items()},
         std={name: statistics.stdev(found) if len(found) > 1 else 0.0 for name, found in figures.items()},
-        intervals={**{name: interval(mean_of(drawn, name)) for drawn in resampled for name in drawn[0]}, **gap},
+        intervals=intervals,
     )
 
 
@@ -212,11 +205,15 @@ def speaker_genders(clips: Sequence[Clip]) -> dict[str, str]:
     }
 
 
+def _genders(clips: Sequence[Clip]) -> list[str | None]:
+    return [clip.extra.get("gender") for clip in clips]
+
+
 def _members(clips: Sequence[Clip], speakers: Sequence[str | None]) -> dict[str, dict[str, list[int]]]:
     """Return group kind -> group -> places of its clips, for the kinds that are known."""
     kinds: dict[str, Sequence[str | None]] = {
         "speaker": speakers,
-        "gender": [clip.extra.get("gender") for clip in clips],
+        "gender": _genders(clips),
         "intensity": [clip.extra.get("intensity") for clip in clips],
     }
     if len({clip.corpus for clip in clips}) > 1:
